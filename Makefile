@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# make                 build for this machine into build/<arch>/
+# make ARCH=arm64      cross-build a static arm64 binary
+# make run             boot a Debian kernel as a realm in front of you (sets itself up)
+# make test            all tests (sets itself up); make unit: the native ones only
+# make bench, make check, make install, make clean
+#
+# Understood from outside: CC, CROSS_COMPILE, ARCH, LIBFDT_DIR (a built libfdt), CFLAGS, LDFLAGS,
+# PREFIX, DESTDIR, STATIC=0|1, WERROR=0|1, V=1.
+
+HOST_ARCH := $(patsubst aarch64,arm64,$(shell uname -m))
+ARCH ?= $(HOST_ARCH)
+override ARCH := $(patsubst aarch64,arm64,$(ARCH))
+VERSION := 0.1.0
+
+# Nothing from the builder's environment may end in the binary but what is named here.
+O ?= build/$(ARCH)$(if $(SAN),-$(SAN))
+PREFIX ?= /usr/local
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+WERROR ?= 1
+
+ifeq ($(origin CC),default)
+CC := gcc
+ifeq ($(ARCH),arm64)
+ifneq ($(HOST_ARCH),arm64)
+CROSS_COMPILE ?= aarch64-linux-gnu-
+endif
+endif
+CC := $(CROSS_COMPILE)$(CC)
+endif
+
+STATIC ?= $(if $(filter arm64,$(ARCH)),1,0)
+
+# The static libraries of another architecture are unpacked, not installed (tests/testbed/deps).
+SYSROOT := $(if $(filter-out $(HOST_ARCH),$(ARCH)),$(wildcard build/sysroot/$(ARCH)))
+ifneq ($(SYSROOT),)
+SYS_CFLAGS := -isystem $(SYSROOT)/usr/include -isystem $(SYSROOT)/usr/include/aarch64-linux-gnu
+SYS_LDFLAGS := -L$(SYSROOT)/usr/lib/aarch64-linux-gnu
+endif
+ifneq ($(LIBFDT_DIR),)
+SYS_CFLAGS += -I$(LIBFDT_DIR)
+SYS_LDFLAGS += -L$(LIBFDT_DIR)
+endif
+
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wno-unused-parameter -Wno-missing-field-initializers $(if $(filter 1,$(WERROR)),-Werror)
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fno-common -fstack-protector-strong \
+	-ffunction-sections -fdata-sections -pthread $(WARN) $(CFLAGS) $(SYS_CFLAGS) $(SAN_FLAGS) \
+	-DREALMTOOL_VERSION='"$(VERSION)"'
+ALL_LDFLAGS = $(SYS_LDFLAGS) -pthread -Wl,--gc-sections -Wl,-z,relro,-z,now $(SAN_FLAGS) $(LDFLAGS) \
+	$(if $(filter 1,$(STATIC)),-static)
+
+ifeq ($(SAN),asan)
+SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+
+ROOMS := vmm/core realm fdt vmm/board virtio vfio vmm
+LIB_SRC := $(filter-out vmm/main.c,$(foreach d,$(ROOMS),$(sort $(wildcard $(d)/*.c))))
+LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o)
+LIB := $(O)/librealmtool.a
+BIN := $(O)/realmtool
+
+NO_BUILD := clean check help man run test test-long bench
+ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
+include $(O)/config.mk
+endif
+
+.PHONY: all
+.DEFAULT_GOAL := all
+all: $(BIN) link
+
+# ./realmtool and ./lkvm point at the last build; lkvm is the name old scripts look for.
+.PHONY: link
+link: $(BIN)
+	$(Q)ln -sfn $(BIN) realmtool
+	$(Q)ln -sfn $(BIN) lkvm
+
+# Which libraries are there is found by linking, so it holds for every compiler and sysroot.
+$(O)/config.mk: tests/configure.sh Makefile
+	$(Q)mkdir -p $(O)
+	$(Q)CC="$(CC)" CFLAGS="$(SYS_CFLAGS) $(CFLAGS)" \
+		LDFLAGS="$(SYS_LDFLAGS) $(LDFLAGS) $(if $(filter 1,$(STATIC)),-static)" \
+		sh tests/configure.sh $@
+
+# Objects are made anew when the flags change, not only when a file does.
+FLAGS_NOW = $(CC) $(ALL_CFLAGS) $(HAVE) $(ALL_LDFLAGS) $(LIBS)
+$(O)/flags: FORCE
+	$(Q)mkdir -p $(O)
+	$(Q)printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' > $@
+.PHONY: FORCE
+FORCE:
+
+$(O)/%.o: %.c $(O)/flags $(O)/config.mk
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CC      $<")
+	$(Q)$(CC) $(ALL_CFLAGS) $(HAVE) -MMD -MP -c -o $@ $<
+
+$(LIB): $(LIB_OBJ)
+	$(if $(Q),@echo "  AR      $@")
+	$(Q)rm -f $@ && $(CROSS_COMPILE)ar rcs $@ $^
+
+$(BIN): $(O)/vmm/main.o $(LIB)
+	$(if $(Q),@echo "  LD      $@")
+	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) $(LIBS)
+
+-include $(LIB_OBJ:.o=.d) $(O)/vmm/main.d
+
+# ---- native unit tests: one program per file of tests/unit ------------------------------------
+UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_BIN := $(UNIT_SRC:%.c=$(O)/%)
+TEST_SUPPORT := $(patsubst %.c,$(O)/%.o,$(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)) \
+	$(wildcard tests/fakekvm/*.c)))
+
+$(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(TEST_SUPPORT) $(LIB)
+	$(if $(Q),@echo "  LD      $@")
+	$(Q)$(CC) -o $@ $(filter-out %.a,$^) $(LIB) $(ALL_LDFLAGS) $(LIBS) -lcmocka
+
+-include $(UNIT_SRC:%.c=$(O)/%.d)
+
+.PHONY: unit-binaries unit
+unit-binaries: $(UNIT_BIN)
+unit:
+	$(Q)$(MAKE) --no-print-directory SAN=asan unit-binaries
+	$(Q)sh tests/unit/run.sh build/$(HOST_ARCH)-asan/tests/unit
+
+.PHONY: run
+run:
+	$(Q)tests/testbed/deps host build test
+	$(Q)MODE='$(MODE)' KERNEL='$(KERNEL)' INITRD='$(INITRD)' CMDLINE='$(subst ','\'',$(CMDLINE))' \
+		tests/testbed/demo
+
+.PHONY: test test-long bench
+test:
+	$(Q)sh tests/run.sh
+test-long:
+	$(Q)sh tests/run.sh --long
+bench:
+	$(Q)sh tests/bench/run.sh
+
+.PHONY: check
+check:
+	$(Q)sh tests/check.sh
+
+# ---- manual pages: their option part comes from the one table of options ------------------------
+# The table is compiled for the machine that builds, so this works for every ARCH.
+HOSTCC ?= cc
+OPTMAN_SRC := man/optman.c vmm/options.c vmm/config.c \
+	$(addprefix vmm/core/,opt.c parse.c err.c log.c)
+MAN := $(wildcard man/*.1) $(patsubst man/%.in,build/man/%,$(wildcard man/*.1.in))
+
+build/man/optman: $(OPTMAN_SRC) $(wildcard vmm/*.h vmm/core/*.h vmm/board/*.h realm/*.h)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(HOSTCC) -std=gnu11 -D_GNU_SOURCE -I. -pthread -o $@ $(OPTMAN_SRC)
+
+build/man/%.1: man/%.1.in build/man/optman
+	$(Q)build/man/optman > $@.options
+	$(Q)sed -e '/^OPTIONS$$/{r $@.options' -e 'd;}' $< > $@
+
+.PHONY: man
+man: $(MAN)
+
+.PHONY: install
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/realmtool
+	ln -sfn realmtool $(DESTDIR)$(PREFIX)/bin/lkvm
+	install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/
+
+.PHONY: clean
+clean:
+	rm -rf build/$(ARCH) build/*-asan build/man realmtool lkvm
+
+.PHONY: help
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '2,11p'

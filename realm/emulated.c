@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The emulated realm: an ordinary VM whose monitor is realmtool. It protects nothing.
+ *
+ * Theory of operation
+ *  - RAM is mapped twice: at its IPA (the protected half) and, for shared pages, at IPA | shared
+ *    bit. With guest_memfd for ordinary VMs the two have different pages: the lower slot takes
+ *    its pages from a guest_memfd that realmtool unmaps once the image is in it, the alias slot
+ *    is a memfd that devices reach. The userspace address of the lower slot is the shared memory
+ *    too, so in-kernel readers of guest memory (ITS tables) see the shared side, as on CCA.
+ *    Without guest_memfd both slots show the same memory.
+ *  - The SMCCC filter forwards every function that is neither PSCI nor an architecture call, so
+ *    RSI calls arrive here, and what no monitor knows is answered NOT_SUPPORTED.
+ *  - The guest reaches all I/O at the alias: an MMIO exit without the shared bit, or one without
+ *    a syndrome, is answered with an external abort.
+ *  - The RIPAS map says which pages are shared. A page that changes sides loses its contents: the
+ *    side that is not in use any more is punched out of its file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "realm/realm.h"
+#include "realm/slots.h"
+#include "vmm/core/err.h"
+#include "vmm/core/log.h"
+
+#define DRAIN_MS 5000		/* how long a conversion waits for I/O on its pages */
+#define LOWER_SLOTS_MAX 4096	/* pieces of the lower half with --emulated-strict */
+
+/* Function identifiers that stay with KVM; all between them come to rsi_call(). */
+static const struct {
+	uint32_t first, last;
+} forwarded[] = {
+	{ 0x00000000, 0x7fffffff },	/* yielding calls */
+	{ 0x80010000, 0x84000000 - 1 },	/* CPU, SiP, OEM services; 0x8000xxxx is Arm architecture */
+	{ 0x84000005, 0x84000007 },	/* PSCI MIGRATE*: the RMM has none */
+	{ 0x8400000b, 0xbfffffff },	/* PSCI beyond FEATURES; TRNG, hypervisor services, ... */
+	{ 0xc0010000, 0xc4000000 },
+	{ 0xc4000005, 0xc4000007 },
+	{ 0xc400000b, 0xffffffff },	/* RSI is in here */
+};
+
+static struct log_rate abort_rate;
+
+static int emu_create(struct realm *r, struct err *e)
+{
+	static const struct {
+		int cap;
+		const char *what;
+	} need[] = {
+		{ A64_CAP_NISV_TO_USER, "KVM_CAP_ARM_NISV_TO_USER (Linux 5.5)" },
+		{ KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD (Linux 4.0)" },
+		{ KVM_CAP_ONE_REG, "KVM_CAP_ONE_REG (Linux 3.10)" },
+		{ KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS (Linux 4.19)" },
+	};
+	int ret;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(need); i++)
+		if (!kvm_cap_sys(r->kvm, need[i].cap))
+			return err_set(e, -EOPNOTSUPP, "an emulated realm needs %s, which this host's "
+				       "KVM lacks; use a newer kernel", need[i].what);
+	ret = kvm_vm_create(r->kvm, A64_VM_TYPE_IPA_SIZE(r->split.bits), e);
+	if (ret < 0)
+		return ret;
+	log_warning("--realm=emulated: realmtool plays the monitor. NOTHING IS PROTECTED: the host "
+		    "sees all of the guest's memory.");
+	return 0;
+}
+
+static int emu_configure(struct realm *r, struct err *e)
+{
+	int ret;
+
+	if (!kvm_has_attr(r->kvm, r->kvm->vm, A64_VM_SMCCC_GROUP, A64_VM_SMCCC_FILTER))
+		return err_set(e, -EOPNOTSUPP, "an emulated realm needs KVM's SMCCC filter "
+			       "(KVM_ARM_VM_SMCCC_FILTER, Linux 6.4), which this host lacks; use a newer "
+			       "kernel");
+	for (unsigned int i = 0; i < ARRAY_SIZE(forwarded); i++) {
+		struct a64_smccc_filter f = {
+			.base = forwarded[i].first,
+			.nr_functions = forwarded[i].last - forwarded[i].first + 1,
+			.action = A64_SMCCC_FWD_TO_USER,
+		};
+
+		ret = kvm_set_attr(r->kvm, r->kvm->vm, A64_VM_SMCCC_GROUP, A64_VM_SMCCC_FILTER, &f);
+		if (ret < 0)
+			return err_set(e, ret, "SMCCC filter for %#x..%#x: %s", forwarded[i].first,
+				       forwarded[i].last, strerror(-ret));
+	}
+	ret = kvm_enable_cap(r->kvm, A64_CAP_NISV_TO_USER);
+	if (ret < 0)
+		return err_set(e, ret, "KVM_CAP_ARM_NISV_TO_USER: %s", strerror(-ret));
+	return 0;
+}
+
+static int emu_vcpu_init(struct realm *r, struct kvm_vcpu *v, struct err *e)
+{
+	int ret = kvm_set_reg(v, A64_PSCI_VERSION, PSCI_VERSION_1_1);
+
+	(void)r;
+	if (ret < 0)
+		return err_set(e, ret, "vCPU %u: PSCI version 1.1: %s", v->id, strerror(-ret));
+	return 0;
+}
+
+static int lower_slot(void *ctx, unsigned int slot, ipa_t base, uint64_t len)
+{
+	struct realm *r = ctx;
+	struct kvm_slot s = {
+		.slot = slot,
+		.ipa = base,
+		.size = len,
+		.host = r->shared + (base - r->ram_base),
+		.gmem = len ? r->gmem_fd : -1,
+		.gmem_off = base - r->ram_base,
+	};
+
+	return kvm_set_slot(r->kvm, &s, NULL);
+}
+
+/* Private memory of its own, if this kernel has guest_memfd for ordinary VMs. */
+static void private_memory(struct realm *r)
+{
+	uint64_t want = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
+	struct err why;
+	int fd;
+
+	if (!kvm_cap(r->kvm, KVM_CAP_GUEST_MEMFD) ||
+	    ((uint64_t)kvm_cap(r->kvm, KVM_CAP_GUEST_MEMFD_FLAGS) & want) != want) {
+		log_debug("emulated realm: no guest_memfd for ordinary VMs (Linux 6.18): private and "
+			  "shared memory are the same pages under two slots");
+		return;
+	}
+	fd = kvm_gmem_create(r->kvm, r->ram_size, want, &why);
+	if (fd < 0) {
+		log_debug("emulated realm: %s: private and shared memory are the same pages under two "
+			  "slots", why.msg);
+		return;
+	}
+	r->gmem_fd = fd;
+	log_debug("emulated realm: private memory in a guest_memfd, not mapped in realmtool");
+}
+
+static bool guard_shared(const void *ctx, ipa_t ipa, uint64_t len)
+{
+	const struct realm *r = ctx;
+
+	return ripas_is_shared(&r->ripas, ipa, len);
+}
+
+static ipa_t guard_canonical(const void *ctx, ipa_t ipa)
+{
+	const struct realm *r = ctx;
+
+	return ipa_canonical(&r->split, ipa);
+}
+
+static void *rsi_get(void *ctx, ipa_t ipa)
+{
+	return rsi_granule(ctx, ipa);
+}
+
+static void rsi_put(void *ctx, void *p)
+{
+	rsi_granule_put(ctx, p);
+}
+
+static int rsi_convert(void *ctx, ipa_t base, ipa_t top, enum ripas_state state, ipa_t *done)
+{
+	struct realm *r = ctx;
+
+	return r->ops->convert(r, base, top, state, done);
+}
+
+static const struct rsi_ops monitor_ops = {
+	.granule = rsi_get,
+	.granule_put = rsi_put,
+	.convert = rsi_convert,
+};
+
+static int emu_add_ram(struct realm *r, struct err *e)
+{
+	const struct slots_ops lower = { lower_slot, r };
+	const struct gmem_guard guard = { guard_canonical, guard_shared, r };
+	struct kvm_slot alias = {
+		.slot = r->next_slot++,
+		.ipa = ipa_to_alias(&r->split, r->ram_base),
+		.size = r->ram_size,
+		.gmem = -1,
+	};
+	int ret;
+
+	ret = realm_alloc_shared(r, true, e);
+	if (ret < 0)
+		return ret;
+	private_memory(r);
+	ret = ripas_init(&r->ripas, r->ram_base, r->ram_size, RIPAS_RAM, e);
+	if (ret < 0)
+		return ret;
+	alias.host = r->shared;
+	ret = kvm_set_slot(r->kvm, &alias, e);
+	if (ret < 0)
+		return ret;
+	/* the lower slots take the numbers above; leave some for flash and the like */
+	r->slots = slots_new(&lower, 64, LOWER_SLOTS_MAX);
+	if (!r->slots)
+		return err_set(e, -ENOMEM, "no memory for the list of slots");
+	ret = slots_add(r->slots, r->ram_base, r->ram_size);
+	if (ret < 0)
+		return err_set(e, ret, "memory slot at %" PRIipa ": %s", r->ram_base, strerror(-ret));
+	r->rsi = (struct rsi){
+		.ops = &monitor_ops,
+		.ctx = r,
+		.split = r->split,
+		.ripas = &r->ripas,
+		.algo = r->algo,
+	};
+	memcpy(r->rsi.rpv, r->rpv, sizeof(r->rpv));
+	gmem_set_guard(r->gm, &guard);
+	return gmem_add(r->gm, r->ram_base, r->ram_size, r->shared, r->shared_fd, e);
+}
+
+static int emu_populate(struct realm *r, const struct plan *p, struct err *e)
+{
+	for (unsigned int i = 0; i < p->nr; i++) {
+		const struct plan_piece *piece = &p->piece[i];
+		uint64_t off = piece->ipa - r->ram_base;
+		uint64_t len = ALIGN_UP(piece->len, GRANULE_SIZE);
+		void *dst = r->shared + off;
+		int ret;
+
+		if (r->gmem_fd >= 0) {
+			dst = r->kvm->sys->mmap(len, PROT_READ | PROT_WRITE,
+						MAP_SHARED | MAP_POPULATE, r->gmem_fd, off);
+			if (dst == MAP_FAILED)
+				return err_set(e, -errno, "%s: cannot map the private memory: %s",
+					       piece->name, strerror(errno));
+		}
+		ret = realm_fill(r, piece, dst, e);
+		if (r->gmem_fd >= 0)
+			r->kvm->sys->munmap(dst, len);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static void punch(struct realm *r, int fd, ipa_t base, uint64_t len)
+{
+	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	int ret;
+
+	ret = r->kvm->sys->fallocate(fd, mode, base - r->ram_base, len);
+	if (ret < 0)
+		log_warning("cannot drop the old contents of %" PRIipa " (%" PRIu64 " KiB): %s", base,
+			    len / 1024, strerror(-ret));
+}
+
+/* With --emulated-strict the slots change, and no vCPU may look while they do. */
+static int strict_slots(struct realm *r, ipa_t base, uint64_t len, bool add)
+{
+	int ret;
+
+	if (!r->strict)
+		return 0;
+	r->hooks.stop_vcpus(r->hooks.ctx);
+	ret = add ? slots_add(r->slots, base, len) : slots_cut(r->slots, base, len);
+	r->hooks.start_vcpus(r->hooks.ctx);
+	if (ret < 0)
+		log_error("--emulated-strict: memory slots at %" PRIipa ": %s", base, strerror(-ret));
+	return ret;
+}
+
+/* A stretch that is RAM becomes EMPTY: its private contents are lost, devices may reach it. */
+static int make_shared(struct realm *r, ipa_t base, uint64_t len)
+{
+	int ret = strict_slots(r, base, len, false);
+
+	if (ret < 0)
+		return ret;
+	punch(r, r->gmem_fd >= 0 ? r->gmem_fd : r->shared_fd, base, len);
+	ripas_set(&r->ripas, base, len, RIPAS_EMPTY);
+	r->stat.bytes_shared += len;
+	return 0;
+}
+
+/* A stretch that is EMPTY becomes RAM: first no device can enter, then those inside must leave. */
+static int make_private(struct realm *r, ipa_t base, uint64_t len)
+{
+	int ret;
+
+	gmem_exclude(r->gm);
+	ripas_set(&r->ripas, base, len, RIPAS_RAM);
+	gmem_admit(r->gm);
+	ret = gmem_drain(r->gm, base, len, DRAIN_MS);
+	if (!ret)
+		ret = strict_slots(r, base, len, true);
+	if (ret < 0) {
+		if (ret == -ETIMEDOUT)
+			log_error("device I/O on %" PRIipa " did not end within %d s: the page stays "
+				  "shared", base, DRAIN_MS / 1000);
+		ripas_set(&r->ripas, base, len, RIPAS_EMPTY);
+		return ret;
+	}
+	punch(r, r->shared_fd, base, len);
+	r->stat.bytes_private += len;
+	return 0;
+}
+
+static int emu_convert(struct realm *r, ipa_t base, ipa_t top, enum ripas_state state, ipa_t *done)
+{
+	bool changed = false;
+	int ret = 0;
+
+	*done = base;
+	while (base < top && !ret) {
+		enum ripas_state now;
+		ipa_t end = ripas_run(&r->ripas, base, top, &now);
+
+		/* What is in the wanted state already keeps its contents. */
+		if (now != state) {
+			ret = state == RIPAS_RAM ? make_private(r, base, end - base) :
+						   make_shared(r, base, end - base);
+			changed = true;
+		}
+		if (!ret)
+			*done = base = end;
+	}
+	if (changed) {
+		if (state == RIPAS_RAM)
+			r->stat.to_private++;
+		else
+			r->stat.to_shared++;
+	}
+	return ret;
+}
+
+/* HVC is undefined in a realm: what the hardware would do, done by hand. */
+static void inject_undefined(struct kvm_vcpu *v)
+{
+	uint64_t pc, pstate, vbar, off;
+
+	if (kvm_get_reg(v, A64_PC, &pc) || kvm_get_reg(v, A64_PSTATE, &pstate) ||
+	    kvm_get_reg(v, A64_VBAR_EL1, &vbar))
+		return;
+	/* KVM has stepped over the HVC; the preferred return address is the HVC itself. */
+	pc -= 4;
+	off = (pstate & 0xf) == 4 ? 0 : (pstate & 0xf) == 5 ? 0x200 : 0x400; /* EL1t, EL1h, EL0 */
+	kvm_set_reg(v, A64_ELR_EL1, pc);
+	kvm_set_reg(v, A64_SPSR_EL1, pstate);
+	kvm_set_reg(v, A64_ESR_EL1, UINT64_C(1) << 25);	/* EC 0 (unknown), IL */
+	kvm_set_reg(v, A64_PSTATE, 0x3c5);		/* EL1h, DAIF masked */
+	kvm_set_reg(v, A64_PC, vbar + off);
+}
+
+static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
+{
+	uint64_t x[RSI_NR_REGS];
+	uint32_t written;
+
+	if (!(a64_exit(v->run)->hypercall.flags & A64_HYPERCALL_SMC)) {
+		inject_undefined(v);
+		return REALM_EXIT_RUN;
+	}
+	for (unsigned int i = 0; i < RSI_NR_REGS; i++)
+		if (kvm_get_reg(v, A64_X(i), &x[i]) < 0)
+			return REALM_EXIT_OTHER;
+	pthread_mutex_lock(&r->lock);
+	written = rsi_call(&r->rsi, x);
+	pthread_mutex_unlock(&r->lock);
+	r->stat.rsi_calls++;
+	for (unsigned int i = 0; i < RSI_NR_REGS; i++)
+		if (written & 1U << i && kvm_set_reg(v, A64_X(i), x[i]) < 0)
+			return REALM_EXIT_OTHER;
+	return REALM_EXIT_RUN;
+}
+
+static enum realm_exit emu_exit(struct realm *r, struct kvm_vcpu *v, ipa_t *ipa)
+{
+	ipa_t at;
+
+	switch (v->run->exit_reason) {
+	case KVM_EXIT_HYPERCALL:
+		return hypercall(r, v);
+	case KVM_EXIT_ARM_NISV:
+		at = a64_exit(v->run)->nisv.fault_ipa;
+		break;
+	case KVM_EXIT_MMIO:
+		at = v->run->mmio.phys_addr;
+		if (ipa_is_alias(&r->split, at)) {
+			*ipa = ipa_canonical(&r->split, at);
+			return REALM_EXIT_MMIO;
+		}
+		break;
+	default:
+		return REALM_EXIT_OTHER;
+	}
+	log_rated(&abort_rate, LOG_DEBUG, "vCPU %u: access to %" PRIipa " %s: external abort", v->id,
+		  at, v->run->exit_reason == KVM_EXIT_ARM_NISV ? "without a syndrome" :
+		  "without the shared bit");
+	return kvm_vcpu_abort(v) < 0 ? REALM_EXIT_OTHER : REALM_EXIT_RUN;
+}
+
+static void emu_destroy(struct realm *r)
+{
+	slots_free(r->slots);
+	r->slots = NULL;
+}
+
+const struct realm_ops realm_emulated = {
+	.name = "emulated",
+	.create = emu_create,
+	.add_ram = emu_add_ram,
+	.configure = emu_configure,
+	.vcpu_init = emu_vcpu_init,
+	.populate = emu_populate,
+	.exit = emu_exit,
+	.convert = emu_convert,
+	.destroy = emu_destroy,
+};

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The hash algorithms of a realm, from libcrypto. */
+#ifndef REALM_HASH_H
+#define REALM_HASH_H
+
+#include "vmm/core/types.h"
+
+/* Values of RmiHashAlgorithm; SHA-384 came with RMM 2.0. */
+enum realm_hash {
+	REALM_SHA256 = 0,
+	REALM_SHA512 = 1,
+	REALM_SHA384 = 2,
+};
+
+#define REALM_HASH_MAX 64	/* bytes a measurement occupies whatever the algorithm */
+
+/** realm_hash_len() - digest length in bytes */
+unsigned int realm_hash_len(enum realm_hash algo);
+/** realm_hash_name() - "sha-256" and so on, as in tokens */
+const char *realm_hash_name(enum realm_hash algo);
+
+/**
+ * realm_hash2() - digest of two pieces of memory, one after the other
+ * @out: REALM_HASH_MAX bytes; those behind the digest are zero
+ *
+ * Return: 0; -ENOSYS: built without libcrypto.
+ */
+int realm_hash2(enum realm_hash algo, const void *a, size_t alen, const void *b, size_t blen,
+		uint8_t *out);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What makes a VM a realm, behind one table of operations. A back end decides how memory is
+ * backed, where in-kernel devices are registered, how pages change sides and what an exit means.
+ * Everything above this room is the same for a plain VM, an emulated realm and a KVM realm.
+ */
+#ifndef REALM_REALM_H
+#define REALM_REALM_H
+
+#include <pthread.h>
+
+#include "realm/ipa.h"
+#include "realm/plan.h"
+#include "realm/ripas.h"
+#include "realm/rsi.h"
+#include "vmm/core/gmem.h"
+#include "vmm/core/kvm.h"
+
+struct realm;
+
+/* What a back end says of an exit. */
+enum realm_exit {
+	REALM_EXIT_RUN,		/* dealt with: enter the guest again */
+	REALM_EXIT_MMIO,	/* an access for a device, at the address in *ipa */
+	REALM_EXIT_OTHER,	/* not the realm's business */
+};
+
+/**
+ * struct realm_ops - a back end; each returns 0 or a negative errno with @e filled
+ * @create:     create the VM in r->kvm with the right type; check what the host must offer
+ * @add_ram:    back RAM, give it to KVM and to guest memory
+ * @configure:  after the VM exists, before vCPUs are made
+ * @vcpu_init:  features and registers of a vCPU that the mode wants (before KVM_ARM_VCPU_INIT:
+ *              @init; after it: @v)
+ * @populate:   carry out the plan's pieces
+ * @finalise:   all vCPUs exist and vCPU 0 has its registers: last step before they run
+ * @exit:       look at an exit of @v before anybody else
+ * @convert:    change a range of RAM to @state; see struct rsi_ops
+ * @destroy:    free the back end's own state; descriptors of KVM are closed by the caller
+ */
+struct realm_ops {
+	const char *name;
+	int (*create)(struct realm *r, struct err *e);
+	int (*add_ram)(struct realm *r, struct err *e);
+	int (*configure)(struct realm *r, struct err *e);
+	int (*vcpu_init)(struct realm *r, struct kvm_vcpu *v, struct err *e);
+	int (*populate)(struct realm *r, const struct plan *p, struct err *e);
+	int (*finalise)(struct realm *r, struct err *e);
+	enum realm_exit (*exit)(struct realm *r, struct kvm_vcpu *v, ipa_t *ipa);
+	int (*convert)(struct realm *r, ipa_t base, ipa_t top, enum ripas_state state, ipa_t *done);
+	void (*destroy)(struct realm *r);
+};
+
+extern const struct realm_ops realm_plain;
+extern const struct realm_ops realm_emulated;
+
+/**
+ * struct realm_hooks - what a back end needs of the machine above it
+ * @stop_vcpus:  bring all vCPUs but the caller's out of the guest and keep them out
+ * @start_vcpus: let them in again
+ */
+struct realm_hooks {
+	void (*stop_vcpus)(void *ctx);
+	void (*start_vcpus)(void *ctx);
+	void *ctx;
+};
+
+/* Conversions and requests, for `stat` and the trace; counters only grow. */
+struct realm_stat {
+	_Atomic uint64_t rsi_calls;
+	_Atomic uint64_t to_shared, to_private;			/* requests that changed pages */
+	_Atomic uint64_t bytes_shared, bytes_private;		/* bytes that changed sides */
+};
+
+struct realm {
+	const struct realm_ops *ops;
+	struct kvm *kvm;
+	struct gmem *gm;
+	struct realm_hooks hooks;
+
+	/* what was asked for */
+	struct ipa_split split;
+	ipa_t ram_base;
+	uint64_t ram_size;
+	const char *hugetlbfs;		/* plain VM only */
+	enum realm_hash algo;
+	uint8_t rpv[RSI_RPV_SIZE];
+	bool strict;			/* EMPTY ranges leave the lower slot */
+
+	/* what has become of it */
+	uint8_t *shared;		/* mapping of the memory that devices reach */
+	int shared_fd;			/* its memfd, -1: anonymous */
+	int gmem_fd;			/* guest_memfd of the private side, -1: none */
+	struct ripas ripas;
+	struct rsi rsi;
+	struct slots *slots;
+	unsigned int next_slot;
+	pthread_mutex_t lock;		/* serialises RSI calls and conversions */
+	struct realm_stat stat;
+};
+
+/**
+ * realm_init() - prepare; all "asked for" fields of @r are set by the caller
+ * Return: 0; -EINVAL: RAM does not fit below the shared bit, ...
+ */
+int realm_init(struct realm *r, struct err *e);
+/** realm_destroy() - free everything, RAM too (KVM descriptors are the caller's) */
+void realm_destroy(struct realm *r);
+
+/** realm_is_realm() - does the IPA space have a shared half? */
+static inline bool realm_is_realm(const struct realm *r)
+{
+	return r->split.shared != 0;
+}
+
+/**
+ * realm_kernel_io() - where an in-kernel device (GIC, ITS, ioeventfd) is registered
+ *
+ * A guest in a realm reaches all I/O through the alias. A KVM realm masks the bit itself.
+ */
+ipa_t realm_kernel_io(const struct realm *r, ipa_t ipa);
+
+/**
+ * realm_add_rom() - memory that is not RAM (flash), read directly by the guest
+ * @host: page aligned mapping of @size bytes
+ * @slot: memslot number, for realm_del_rom()
+ */
+int realm_add_rom(struct realm *r, ipa_t ipa, uint64_t size, void *host, unsigned int *slot,
+		  struct err *e);
+/** realm_set_rom() - map (@size) or unmap (0) the memory again */
+int realm_set_rom(struct realm *r, unsigned int slot, ipa_t ipa, uint64_t size, void *host);
+
+/** realm_check_window() - refuse what lies at or above the shared bit, or beyond the width */
+int realm_check_window(const struct realm *r, const char *what, ipa_t base, uint64_t size,
+		       struct err *e);
+
+/**
+ * rsi_granule() - the second door: one RIPAS-RAM granule, for the monitor only
+ * @ipa: canonical, granule aligned; the caller has checked that it is RAM of the realm
+ *
+ * Return: pointer to 4 KiB until rsi_granule_put(), or NULL.
+ */
+void *rsi_granule(struct realm *r, ipa_t ipa);
+void rsi_granule_put(struct realm *r, void *p);
+
+/**
+ * realm_debug_mem() - the debugger's access to guest memory
+ * @ipa: as the guest's page tables have it, with or without the shared bit
+ *
+ * A debugger that the user started sees private memory too: that an emulated realm protects
+ * nothing is exactly what it is for. Refused (-EPERM) where memory really is private.
+ */
+int realm_debug_mem(struct realm *r, ipa_t ipa, void *buf, uint64_t len, bool write);
+
+/* shared by the back ends */
+int realm_alloc_shared(struct realm *r, bool memfd, struct err *e);
+int realm_fill(struct realm *r, const struct plan_piece *piece, void *dst, struct err *e);
+
+#endif

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh disable=SC2154 # rc, G, T, ... come from lib.sh and inside.sh
+# Bare-metal payloads: one property each, expected TAP lines beside the payload.
+
+case_payload_vm_hello() { payload vm hello; }
+case_payload_realm_hello() { payload realm hello; }
+
+case_payload_vm_off()
+{
+	rt run $MACHINE -k "$G/off.flat"
+	[ $rc = 0 ] || fail "exit code $rc: $(cat "$T/err")"
+	[ ! -s "$T/out" ] || fail "output without a word from the guest"
+}
+
+case_payload_realm_off()
+{
+	rt run $(mode realm) $MACHINE -k "$G/off.flat"
+	[ $rc = 0 ] || fail "exit code $rc: $(cat "$T/err")"
+	[ ! -s "$T/out" ] || fail "output without a word from the guest"
+	# it says once, loudly, that nothing is protected
+	[ "$(grep -ci 'protect' "$T/err")" -ge 1 ] || fail "no banner: $(cat "$T/err")"
+}
+
+# the same payload in every wrapping
+wrapped()
+{
+	for m in vm realm; do
+		rt run $(mode $m) $MACHINE -k "$1"
+		tap_check hello.$m
+	done
+}
+
+case_payload_image() { wrapped "$G/hello.Image"; }
+case_payload_image_gz()
+{
+	gzip -c "$G/hello.Image" >Image.gz
+	wrapped Image.gz
+}
+case_payload_zboot_gzip() { wrapped "$TOP/f/hello.gzip"; }
+case_payload_zboot_zstd()
+{
+	[ -e "$TOP/f/hello.zstd" ] || skip "the machine that made the fixtures has no zstd"
+	wrapped "$TOP/f/hello.zstd"
+}
+
+case_payload_firmware()
+{
+	for m in vm realm; do
+		rt run $(mode $m) $MACHINE --firmware "$G/hello.flat"
+		tap_check hello.$m
+	done
+}
+
+case_payload_vm_psci()
+{
+	MACHINE='-c 4 -m 64'
+	payload vm psci -p cpus=4
+}
+case_payload_realm_psci()
+{
+	MACHINE='-c 4 -m 64'
+	payload realm psci -p cpus=4
+}
+case_payload_vm_smp()
+{
+	MACHINE='-c 8 -m 64'
+	payload vm smp -p cpus=8
+}
+case_payload_realm_smp()
+{
+	MACHINE='-c 8 -m 64'
+	payload realm smp -p cpus=8
+}
+case_payload_vm_timer() { payload vm timer; }
+case_payload_realm_timer() { payload realm timer; }
+case_payload_vm_uart() { payload vm uart; }
+case_payload_realm_uart() { payload realm uart; }
+case_payload_vm_rtc() { payload vm rtc; }
+case_payload_realm_rtc() { payload realm rtc; }
+case_payload_vm_hvc() { payload vm hvc; }
+case_payload_realm_hvc() { payload realm hvc; }
+case_payload_vm_nisv() { payload vm fault -e fault.nisv -p nisv; }
+case_payload_realm_nisv() { payload realm fault -e fault.nisv -p nisv; }
+
+# an interrupt controller without ITS
+case_payload_gicv3()
+{
+	MACHINE='-c 2 -m 64 --irqchip gicv3'
+	payload vm smp -e smp.vm -p cpus=2
+	payload realm smp -p cpus=2
+}
+
+case_payload_vm_mem16()
+{
+	MACHINE='-c 1 -m 16'
+	payload vm mem -p mem=16
+}
+case_payload_realm_mem16()
+{
+	MACHINE='-c 1 -m 16'
+	payload realm mem -p mem=16
+}
+# kvm-unit-tests goes down to this
+case_payload_mem6()
+{
+	MACHINE='-c 1 -m 6'
+	payload vm mem -p mem=6
+	payload realm mem -p mem=6
+}
+case_payload_mem1024()
+{
+	MACHINE='-c 1 -m 1G'
+	payload vm mem -p mem=1024
+	payload realm mem -p mem=1024
+}
+
+case_payload_vm_alias() { payload vm alias; }
+case_payload_realm_alias() { payload realm alias; }
+case_payload_realm_width()
+{
+	MACHINE='-c 1 -m 64 --ipa-bits 36'
+	payload realm alias -e alias-width.realm -p width=36
+}
+
+case_payload_realm_rsi() { payload realm rsi; }
+case_payload_strict_rsi() { payload strict rsi -e rsi.realm; }
+case_payload_realm_ripas()
+{
+	if separate; then
+		payload realm ripas -e ripas-separate.realm -p separate
+	else
+		payload realm ripas
+	fi
+}
+case_payload_strict_ripas()
+{
+	if separate; then
+		payload strict ripas -e ripas-separate.realm -p separate
+	else
+		payload strict ripas -e ripas.realm
+	fi
+}
+case_payload_vm_abort() { payload vm abort; }
+case_payload_realm_abort() { payload realm abort; }
+case_payload_strict_abort() { payload strict abort -p strict; }
+
+# --- virtio-blk ------------------------------------------------------------------------------------
+disk_test()
+{
+	m=$1
+	shift
+	sectors 2048 >d.img
+	payload "$m" virtio -d d.img -p sectors=2048 "$@"
+	# what the guest wrote is in the file, and nothing else changed
+	sectors 2048 >want.img
+	yes 'written by the guest' | head -c 512 >sector
+	dd if=sector of=want.img bs=512 seek=5 conv=notrunc 2>/dev/null
+	cmp d.img want.img || fail "the file is not what the guest wrote: $(cmp d.img want.img 2>&1)"
+}
+case_payload_vm_virtio() { disk_test vm; }
+case_payload_realm_virtio() { disk_test realm; }
+case_payload_strict_virtio()
+{
+	sectors 2048 >d.img
+	payload strict virtio -e virtio.realm -d d.img -p sectors=2048
+}
+readonly_test()
+{
+	sectors 2048 >d.img
+	cp d.img want.img
+	payload "$1" virtio -e "virtio-ro.$1" -d d.img,ro -p 'sectors=2048 ro'
+	cmp d.img want.img || fail "a read-only disk was changed"
+}
+case_payload_vm_virtio_ro() { readonly_test vm; }
+case_payload_realm_virtio_ro() { readonly_test realm; }
+case_payload_vm_virtio_direct()
+{
+	sectors 2048 >"$TOP/out/d.img"
+	payload vm virtio -d "$TOP/out/d.img,direct" -p sectors=2048
+	rm "$TOP/out/d.img"
+}
+
+# all places of the bus: disks in 59 or 60 of them
+many_disks()
+{
+	i=1
+	set --
+	while [ $i -le 59 ]; do
+		truncate -s $((i * 4096)) $i.img
+		set -- "$@" -d $i.img
+		i=$((i + 1))
+	done
+	payload vm alias -e alias.vm "$@" --rng -p virtio=60
+	payload realm alias -e alias.realm "$@" --rng -p virtio=60
+}
+case_payload_60_devices() { many_disks; }

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh disable=SC2154 # rc, G, T, ... come from lib.sh and inside.sh
+# An unmodified Debian kernel, as plain VM and as emulated realm. The guest reports, we compare.
+
+# boots MODE CPUS [ARG...]: with a disk whose contents the guest hashes
+boots()
+{
+	m=$1 cpus=$2
+	shift 2
+	MACHINE="-c $cpus -m 512"
+	pattern 7 4194304 >d.img
+	linux "$m" report -d d.img "$@"
+	want cpus "$cpus"
+	want disk_bytes 4194304
+	want disk_sha256 "$(sha d.img)"
+	if [ "$m" = vm ]; then
+		want rsi none
+		want swiotlb no
+	else
+		want rsi 1.0
+		want swiotlb forced
+		[ "$(got swiotlb_bytes)" -gt 0 ] || fail "nothing was bounced"
+	fi
+	grep -q '^done' "$T/rt" || fail "the guest did not come to its end"
+}
+
+case_linux_vm_1cpu() { boots vm 1; }
+case_linux_vm_4cpu() { boots vm 4; }
+case_linux_realm_1cpu() { boots realm 1; }
+case_linux_realm_4cpu() { boots realm 4; }
+case_linux_strict() { boots strict 2; }
+case_linux_vm_gicv3() { boots vm 2 --irqchip gicv3; }
+case_linux_realm_gicv3() { boots realm 2 --irqchip gicv3; }
+
+case_linux_vm_gz()
+{
+	KERNEL=$TOP/f/Image.gz
+	boots vm 1
+}
+case_linux_realm_gz()
+{
+	KERNEL=$TOP/f/Image.gz
+	boots realm 1
+}
+case_linux_vm_zboot_gzip()
+{
+	KERNEL=$TOP/f/Image.gzip
+	boots vm 1
+}
+case_linux_realm_zboot_zstd()
+{
+	KERNEL=$TOP/f/Image.zstd
+	[ -e "$KERNEL" ] || skip "the machine that made the fixtures has no zstd"
+	boots realm 1
+}
+
+# the guest writes a pattern of 8 MiB, the host compares the file
+writes()
+{
+	m=$1
+	shift
+	MACHINE='-c 2 -m 512' CMDLINE=rt.seed=$1
+	shift
+	truncate -s 8M "$1"
+	linux "$m" disk-write -d "$1$2"
+	want disk_bytes 8388608
+	pattern "${CMDLINE#*=}" 8388608 >want.img
+	want written_sha256 "$(sha want.img)"
+	cmp "$1" want.img || fail "the file is not what the guest wrote"
+}
+case_linux_vm_disk_write() { writes vm 1000 d.img ''; }
+case_linux_realm_disk_write() { writes realm 2000 d.img ''; }
+case_linux_realm_disk_direct()
+{
+	# not on tmpfs everywhere: that has O_DIRECT since Linux 6.6
+	writes realm 3000 d.img ,direct
+}
+
+case_linux_disk_readonly()
+{
+	MACHINE='-c 1 -m 512'
+	pattern 5 1048576 >d.img
+	h=$(sha d.img)
+	for m in vm realm; do
+		linux $m disks -d d.img,ro
+		grep -q '^disk=vda bytes=1048576 .*ro=1' "$T/rt" || fail "$m: $(grep ^disk "$T/rt")"
+		linux $m disk-write -d d.img,ro
+		[ "$(got disk_sha256)" = "$h" ] || fail "$m: the guest read something else"
+		[ "$(sha d.img)" = "$h" ] || fail "$m: the file was changed"
+	done
+}
+
+# 59 disks of different sizes and an entropy device, in the order of the command line
+sixty()
+{
+	MACHINE='-c 2 -m 512'
+	i=1
+	set -- "$1"
+	m=$1
+	shift
+	while [ $i -le 59 ]; do
+		truncate -s $((i * 4096)) $i.img
+		set -- "$@" -d $i.img
+		i=$((i + 1))
+	done
+	linux "$m" disks "$@" --rng
+	n=$(grep -c '^disk=' "$T/rt")
+	[ "$n" = 59 ] || fail "the guest sees $n disks"
+	sed -n 's/^disk=[a-z]* bytes=\([0-9]*\) .*/\1/p' "$T/rt" | sort -n >sizes
+	i=1
+	while [ $i -le 59 ]; do
+		echo $((i * 4096))
+		i=$((i + 1))
+	done >want
+	cmp sizes want || fail "sizes are wrong"
+	grep -q '^disk=vda bytes=4096 ' "$T/rt" || fail "vda is not the first disk"
+}
+case_linux_vm_60_devices() { sixty vm; }
+case_linux_realm_60_devices() { sixty realm; }
+
+case_linux_rng()
+{
+	MACHINE='-c 1 -m 512'
+	for m in vm realm; do
+		linux $m report --rng
+		case $(got hwrng) in
+		virtio_rng*) ;;
+		*) fail "$m: the guest's entropy device is \"$(got hwrng)\"" ;;
+		esac
+	done
+}
+
+case_linux_virtio_console()
+{
+	MACHINE='-c 1 -m 512' CONSOLE='console=hvc0'
+	for m in vm realm; do
+		linux $m report --console virtio
+		grep -q '^done' "$T/rt" || fail "$m: the report is not complete"
+	done
+}
+
+case_linux_poweroff()
+{
+	MACHINE='-c 2 -m 512'
+	linux vm poweroff
+	linux realm poweroff
+}
+
+case_linux_vm_reset() { resets vm; }
+case_linux_realm_reset() { resets realm; }
+resets()
+{
+	MACHINE='-c 2 -m 512' CMDLINE=rt.count=3
+	truncate -s 1M d.img
+	linux "$1" reboot-once -d d.img
+	[ "$(sed -n 's/^boot=//p' "$T/rt" | tr '\n' ' ')" = '1 2 3 ' ] ||
+		fail "boots: $(sed -n 's/^boot=//p' "$T/rt" | tr '\n' ' ')"
+}
+
+case_linux_no_reboot()
+{
+	MACHINE='-c 1 -m 512'
+	linux vm reboot --no-reboot
+	[ "$(grep -c '^reboot' "$T/rt")" = 1 ] || fail "it booted again"
+}
+
+case_linux_input()
+{
+	MACHINE='-c 1 -m 512'
+	bg run $(mode realm) $MACHINE -k "$KERNEL" -i "$TOP/initrd" -p "$CONSOLE panic=-1 quiet rt.test=echo"
+	await 'RT: ready'
+	printf 'forty-two\n' >&9
+	bg_end
+	answers
+	want got forty-two
+	[ $rc = 0 ] || fail "exit code $rc"
+}
+
+# how much of 512 MiB is there; in a realm less, for the bounce buffers
+case_linux_realm_memory()
+{
+	MACHINE='-c 1 -m 512'
+	linux realm report
+	[ "$(got mem_kb)" -gt 350000 ] || fail "the guest has $(got mem_kb) KiB"
+	grep -qi 'protect' "$T/err" || fail "no banner"
+	case $(cat "$T/err") in
+	*[Ss]wiotlb*) fail "a warning about swiotlb with 512 MiB: $(cat "$T/err")" ;;
+	esac
+}
+
+case_linux_swiotlb()
+{
+	MACHINE='-c 1 -m 128'
+	linux realm report
+	grep -q '^Warning: .*swiotlb' "$T/err" || fail "no warning about RAM: $(cat "$T/err")"
+	linux realm report --swiotlb 8
+	! grep -q '^Warning: .*swiotlb' "$T/err" || fail "a warning though --swiotlb was given"
+}
+
+# a lower-half or bare earlycon: a warning with the right one; as lkvm it is put right
+case_linux_earlycon()
+{
+	MACHINE='-c 1 -m 512' CMDLINE=earlycon
+	linux realm poweroff
+	grep -q '^Warning: .*earlycon=uart,mmio,0x101000000' "$T/err" || fail "no warning: $(cat "$T/err")"
+	CMDLINE=earlycon=uart,mmio,0x101000000
+	linux realm poweroff
+	! grep -q '^Warning: .*earlycon' "$T/err" || fail "a warning about the right one"
+	BIN=$LKVM
+	rt run $(mode realm) $MACHINE -k "$KERNEL" -i "$TOP/initrd" -p 'earlycon panic=-1 rt.test=poweroff'
+	[ $rc = 0 ] || fail "lkvm: exit code $rc"
+	grep -q 'earlycon: uart0 at MMIO 0x0*101000000' "$T/out" || fail "lkvm: no early console"
+}
+
+case_linux_panic()
+{
+	MACHINE='-c 1 -m 512'
+	# panic=-1: the guest asks for a reset
+	linux vm panic --no-reboot
+}

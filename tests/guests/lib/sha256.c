@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* SHA-256 as FIPS 180-4 describes it: the payload's own, so that the VMM's is checked by another. */
+#include "guest.h"
+
+/* First 32 bits of the fractional parts of the cube roots of the first 64 primes (4.2.2). */
+static const u32 k[64] = {
+	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+	0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+	0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+	0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+	0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+	0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+	0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+	0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+};
+
+static u32 ror(u32 v, unsigned int n)
+{
+	return v >> n | v << (32 - n);
+}
+
+static void block(u32 h[8], const u8 *p)
+{
+	u32 w[64], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4], f = h[5], g = h[6], i = h[7];
+
+	for (int t = 0; t < 16; t++, p += 4)
+		w[t] = (u32)p[0] << 24 | (u32)p[1] << 16 | (u32)p[2] << 8 | p[3];
+	for (int t = 16; t < 64; t++) {
+		u32 s0 = ror(w[t - 15], 7) ^ ror(w[t - 15], 18) ^ w[t - 15] >> 3;
+		u32 s1 = ror(w[t - 2], 17) ^ ror(w[t - 2], 19) ^ w[t - 2] >> 10;
+
+		w[t] = w[t - 16] + s0 + w[t - 7] + s1;
+	}
+	for (int t = 0; t < 64; t++) {
+		u32 s1 = ror(e, 6) ^ ror(e, 11) ^ ror(e, 25);
+		u32 t1 = i + s1 + ((e & f) ^ (~e & g)) + k[t] + w[t];
+		u32 s0 = ror(a, 2) ^ ror(a, 13) ^ ror(a, 22);
+		u32 t2 = s0 + ((a & b) ^ (a & c) ^ (b & c));
+
+		i = g;
+		g = f;
+		f = e;
+		e = d + t1;
+		d = c;
+		c = b;
+		b = a;
+		a = t1 + t2;
+	}
+	h[0] += a;
+	h[1] += b;
+	h[2] += c;
+	h[3] += d;
+	h[4] += e;
+	h[5] += f;
+	h[6] += g;
+	h[7] += i;
+}
+
+void sha256(const void *data, size_t len, u8 out[32])
+{
+	u32 h[8] = {
+		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+		0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+	};
+	const u8 *p = data;
+	u8 tail[128];
+	size_t n = len, end;
+
+	for (; n >= 64; n -= 64, p += 64)
+		block(h, p);
+	memset(tail, 0, sizeof(tail));
+	memcpy(tail, p, n);
+	tail[n] = 0x80;
+	end = n < 56 ? 64 : 128;
+	for (int i = 0; i < 8; i++)
+		tail[end - 1 - (size_t)i] = (u8)((u64)len * 8 >> (8 * i));
+	block(h, tail);
+	if (end == 128)
+		block(h, tail + 64);
+	for (int i = 0; i < 32; i++)
+		out[i] = (u8)(h[i / 4] >> (24 - 8 * (i % 4)));
+}

@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Two ways to do I/O behind one interface.
+ *
+ * io_uring: requests wait in a list until there is a free entry in the ring, so a burst larger
+ * than the ring needs no error path. The ring's descriptor is in the event loop by itself: it is
+ * readable while there are completions, so those reaped right after their submission (a read from
+ * the page cache ends there) cost no wake-up, as one through an eventfd would.
+ *
+ * Worker thread: takes requests from the same list, one at a time, in order.
+ */
+#include "virtio/blkio.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#ifdef HAVE_URING
+#include <liburing.h>
+#endif
+
+#include "vmm/core/err.h"
+#include "vmm/core/log.h"
+
+struct list {
+	struct blkio_req *head, **tail;
+};
+
+struct blkio {
+	int fd;
+	struct loop *loop;
+	struct blkio_owner *owner;
+	struct loop_src wake;		/* eventfd: worker, blkio_wake() */
+	struct list waiting;		/* not started; the worker's list, too */
+	struct list ended;		/* not yet told to the owner; the worker's, too */
+	bool uring, fixed;
+#ifdef HAVE_URING
+	struct io_uring ring;
+	struct loop_src ring_src;
+#endif
+	/* worker; the lock guards both lists */
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	pthread_t thread;
+	bool stop;
+};
+
+static void list_init(struct list *l)
+{
+	l->head = NULL;
+	l->tail = &l->head;
+}
+
+static void list_add(struct list *l, struct blkio_req *req)
+{
+	req->next = NULL;
+	*l->tail = req;
+	l->tail = &req->next;
+}
+
+static struct blkio_req *list_take(struct list *l)
+{
+	struct blkio_req *req = l->head;
+
+	if (req) {
+		l->head = req->next;
+		if (!l->head)
+			l->tail = &l->head;
+	}
+	return req;
+}
+
+static void list_del(struct list *l, struct blkio_req *req)
+{
+	struct blkio_req **p = &l->head;
+
+	while (*p != req)
+		p = &(*p)->next;
+	*p = req->next;
+	if (!*p)
+		l->tail = p;
+}
+
+void blkio_wake(struct blkio *io)
+{
+	uint64_t one = 1;
+
+	if (write(io->wake.fd, &one, sizeof(one)) < 0)
+		return;		/* the counter is full, so the event is there */
+}
+
+static void wake_event(struct loop_src *src, uint32_t events)
+{
+	struct blkio *io = container_of(src, struct blkio, wake);
+
+	io->owner->event(io->owner);
+}
+
+/* ---- worker thread ---- */
+
+static int perform(int fd, struct blkio_req *req)
+{
+	ssize_t n = -EINVAL;
+
+	switch (req->op) {
+	case BLKIO_READ:
+		n = preadv(fd, req->iov, req->nr_iov, req->off);
+		break;
+	case BLKIO_WRITE:
+		n = pwritev2(fd, req->iov, req->nr_iov, req->off, req->flags);
+		break;
+	case BLKIO_FLUSH:
+		n = fdatasync(fd);
+		break;
+	case BLKIO_FALLOCATE:
+		n = fallocate(fd, req->flags, req->off, req->len);
+		break;
+	}
+	return n < 0 ? -errno : n;	/* Linux moves less than 2 GiB per call */
+}
+
+static void *worker(void *arg)
+{
+	struct blkio *io = arg;
+	struct blkio_req *req;
+
+	pthread_mutex_lock(&io->lock);
+	while (!io->stop) {
+		req = list_take(&io->waiting);
+		if (!req) {
+			pthread_cond_wait(&io->more, &io->lock);
+			continue;
+		}
+		req->queued = false;
+		pthread_mutex_unlock(&io->lock);
+		req->res = perform(io->fd, req);
+		pthread_mutex_lock(&io->lock);
+		list_add(&io->ended, req);
+		if (io->ended.head == req)	/* else they have been woken already */
+			blkio_wake(io);
+	}
+	pthread_mutex_unlock(&io->lock);
+	return NULL;
+}
+
+static int worker_start(struct blkio *io, struct err *e)
+{
+	sigset_t all, old;
+	int ret;
+
+	/* Signals are for the main thread. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&io->thread, NULL, worker, io);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		return err_set(e, -ret, "I/O thread: %s", strerror(ret));
+	return 0;
+}
+
+/* ---- io_uring ---- */
+
+#ifdef HAVE_URING
+
+static void ring_event(struct loop_src *src, uint32_t events)
+{
+	struct blkio *io = container_of(src, struct blkio, ring_src);
+
+	io->owner->event(io->owner);
+}
+
+static bool uring_has_ops(struct io_uring *ring)
+{
+	static const int ops[] = { IORING_OP_READ, IORING_OP_READV, IORING_OP_WRITE,
+				   IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
+				   IORING_OP_ASYNC_CANCEL };
+	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
+	bool all = probe;
+
+	for (size_t i = 0; probe && i < ARRAY_SIZE(ops); i++)
+		all = all && io_uring_opcode_supported(probe, ops[i]);
+	io_uring_free_probe(probe);
+	return all;
+}
+
+/* Returns 0 or a negative errno, which is the reason for using the worker. */
+static int uring_start(struct blkio *io, unsigned int depth)
+{
+	struct io_uring_params p = {
+		.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+		.cq_entries = 2 * depth,
+	};
+	int ret;
+
+	ret = io_uring_queue_init_params(MIN(depth, 128u), &io->ring, &p);
+	if (ret < 0)
+		return ret;
+	ret = -EOPNOTSUPP;
+	if (!uring_has_ops(&io->ring))
+		goto fail;
+	/* Saves a reference count per request; no harm if it fails. */
+	io->fixed = io_uring_register_files(&io->ring, &io->fd, 1) == 0;
+	io->ring_src.fd = io->ring.ring_fd;
+	io->ring_src.fn = ring_event;
+	ret = loop_add(io->loop, &io->ring_src, EPOLLIN);
+	if (ret < 0)
+		goto fail;
+	io->uring = true;
+	return 0;
+
+fail:
+	io_uring_queue_exit(&io->ring);
+	return ret;
+}
+
+static void prepare(struct blkio *io, struct io_uring_sqe *sqe, struct blkio_req *req)
+{
+	int fd = io->fixed ? 0 : io->fd;
+
+	switch (req->op) {
+	case BLKIO_READ:
+		if (req->nr_iov == 1)
+			io_uring_prep_read(sqe, fd, req->iov->iov_base,
+					   MIN(req->iov->iov_len, 1u << 30), req->off);
+		else
+			io_uring_prep_readv(sqe, fd, req->iov, req->nr_iov, req->off);
+		break;
+	case BLKIO_WRITE:
+		if (req->nr_iov == 1)
+			io_uring_prep_write(sqe, fd, req->iov->iov_base,
+					    MIN(req->iov->iov_len, 1u << 30), req->off);
+		else
+			io_uring_prep_writev(sqe, fd, req->iov, req->nr_iov, req->off);
+		sqe->rw_flags = req->flags;
+		break;
+	case BLKIO_FLUSH:
+		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+		break;
+	case BLKIO_FALLOCATE:
+		io_uring_prep_fallocate(sqe, fd, req->flags, req->off, req->len);
+		break;
+	}
+	if (io->fixed)
+		sqe->flags |= IOSQE_FIXED_FILE;
+	io_uring_sqe_set_data(sqe, req);
+}
+
+static void uring_submit(struct blkio *io)
+{
+	int ret;
+
+	while (io->waiting.head || io_uring_sq_ready(&io->ring)) {
+		struct io_uring_sqe *sqe = NULL;
+
+		while (io->waiting.head && (sqe = io_uring_get_sqe(&io->ring))) {
+			struct blkio_req *req = list_take(&io->waiting);
+
+			req->queued = false;
+			prepare(io, sqe, req);
+		}
+		ret = io_uring_submit(&io->ring);
+		if (ret == -EINTR)
+			continue;
+		if (ret <= 0) {
+			/*
+			 * Out of memory, or completions overflowed (EAGAIN, EBUSY): what was not
+			 * taken stays in the ring, and the loop comes back for it.
+			 */
+			blkio_wake(io);
+			break;
+		}
+	}
+}
+
+static void uring_reap(struct blkio *io)
+{
+	struct io_uring_cqe *cqe;
+
+	while (!io_uring_peek_cqe(&io->ring, &cqe)) {
+		struct blkio_req *req = io_uring_cqe_get_data(cqe);
+		int res = cqe->res;
+
+		io_uring_cqe_seen(&io->ring, cqe);
+		if (req)	/* else the result of a cancellation */
+			io->owner->done(io->owner, req, res);
+	}
+}
+
+static void uring_cancel(struct blkio *io, struct blkio_req *req)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&io->ring);
+
+	if (!sqe) {
+		uring_submit(io);
+		sqe = io_uring_get_sqe(&io->ring);
+	}
+	if (!sqe)
+		return;		/* it ends in its own time */
+	io_uring_prep_cancel(sqe, req, 0);
+	io_uring_sqe_set_data(sqe, NULL);
+	io_uring_submit(&io->ring);
+}
+
+#else
+
+static int uring_start(struct blkio *io, unsigned int depth)
+{
+	return -ENOSYS;
+}
+
+static void uring_submit(struct blkio *io)
+{
+}
+
+static void uring_reap(struct blkio *io)
+{
+}
+
+static void uring_cancel(struct blkio *io, struct blkio_req *req)
+{
+}
+
+#endif
+
+/* ---- the interface ---- */
+
+int blkio_new(struct loop *loop, int fd, const char *name, unsigned int depth, bool threads,
+	      struct blkio_owner *owner, struct blkio **out, struct err *e)
+{
+	struct blkio *io;
+	int ret;
+
+	*out = NULL;
+	io = calloc(1, sizeof(*io));
+	if (!io)
+		return err_set(e, -ENOMEM, "no memory");
+	io->fd = fd;
+	io->loop = loop;
+	io->owner = owner;
+	list_init(&io->waiting);
+	list_init(&io->ended);
+	pthread_mutex_init(&io->lock, NULL);
+	pthread_cond_init(&io->more, NULL);
+	io->wake.fn = wake_event;
+	io->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (io->wake.fd < 0) {
+		ret = err_set(e, -errno, "eventfd: %s", strerror(errno));
+		goto free_io;
+	}
+	ret = loop_add(loop, &io->wake, EPOLLIN | EPOLLET);
+	if (ret < 0) {
+		err_set(e, ret, "event loop: %s", strerror(-ret));
+		goto close_wake;
+	}
+	if (!threads) {
+		ret = uring_start(io, depth);
+		if (ret < 0)
+			log_info("%s: no io_uring (%s): a thread does the I/O", name,
+				 ret == -EPERM ? "the host forbids it" : strerror(-ret));
+	}
+	if (!io->uring) {
+		ret = worker_start(io, e);
+		if (ret < 0)
+			goto del_wake;
+	}
+	*out = io;
+	return 0;
+
+del_wake:
+	loop_del(loop, &io->wake);
+close_wake:
+	close(io->wake.fd);
+free_io:
+	pthread_cond_destroy(&io->more);
+	pthread_mutex_destroy(&io->lock);
+	free(io);
+	return ret;
+}
+
+void blkio_free(struct blkio *io)
+{
+	if (!io)
+		return;
+	if (!io->uring) {
+		pthread_mutex_lock(&io->lock);
+		io->stop = true;
+		pthread_cond_signal(&io->more);
+		pthread_mutex_unlock(&io->lock);
+		pthread_join(io->thread, NULL);
+	}
+#ifdef HAVE_URING
+	if (io->uring) {
+		loop_del(io->loop, &io->ring_src);
+		io_uring_queue_exit(&io->ring);
+	}
+#endif
+	loop_del(io->loop, &io->wake);
+	close(io->wake.fd);
+	pthread_cond_destroy(&io->more);
+	pthread_mutex_destroy(&io->lock);
+	free(io);
+}
+
+bool blkio_uses_uring(const struct blkio *io)
+{
+	return io->uring;
+}
+
+void blkio_queue(struct blkio *io, struct blkio_req *req)
+{
+	req->queued = true;
+	if (io->uring) {
+		list_add(&io->waiting, req);
+		return;
+	}
+	pthread_mutex_lock(&io->lock);
+	list_add(&io->waiting, req);
+	pthread_cond_signal(&io->more);
+	pthread_mutex_unlock(&io->lock);
+}
+
+void blkio_submit(struct blkio *io)
+{
+	if (io->uring)
+		uring_submit(io);
+}
+
+void blkio_reap(struct blkio *io)
+{
+	struct blkio_req *req, *next;
+
+	if (io->uring)
+		uring_reap(io);
+	pthread_mutex_lock(&io->lock);
+	req = io->ended.head;
+	list_init(&io->ended);
+	pthread_mutex_unlock(&io->lock);
+	for (; req; req = next) {
+		next = req->next;
+		io->owner->done(io->owner, req, req->res);
+	}
+}
+
+void blkio_cancel(struct blkio *io, struct blkio_req *req)
+{
+	bool mine;
+
+	pthread_mutex_lock(&io->lock);
+	mine = req->queued;
+	if (mine) {		/* not started: it ends here */
+		list_del(&io->waiting, req);
+		req->queued = false;
+		req->res = -ECANCELED;
+		list_add(&io->ended, req);
+	}
+	pthread_mutex_unlock(&io->lock);
+	if (mine)
+		blkio_wake(io);
+	else if (io->uring)
+		uring_cancel(io, req);
+}
+
+void blkio_wait(struct blkio *io, unsigned int ms)
+{
+	struct pollfd fds[2] = { { .fd = io->wake.fd, .events = POLLIN } };
+	unsigned int nr = 1;
+	uint64_t n;
+
+#ifdef HAVE_URING
+	if (io->uring) {
+		fds[1] = (struct pollfd){ .fd = io->ring_src.fd, .events = POLLIN };
+		nr = 2;
+	}
+#endif
+	/*
+	 * The counter of the eventfd is never read otherwise: take old events out, or poll() would
+	 * not wait. One that comes in between costs a slice of waiting, no more.
+	 */
+	if (read(io->wake.fd, &n, sizeof(n)) == sizeof(n))
+		return;
+	poll(fds, nr, ms);
+}

@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "virtio/dev.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/core/err.h"
+
+/*
+ * A reset lets requests in flight finish, as they may be writes that the guest counts on. After
+ * PATIENCE they are cancelled, after LIMIT the device is given up: a vCPU waits here, and Linux
+ * calls a CPU stuck after 10 to 20 s.
+ */
+#define RESET_PATIENCE_MS	2000
+#define RESET_LIMIT_MS		4000
+/* When the machine ends nothing is cancelled: it waits as long as a slow disk may take. */
+#define STOP_LIMIT_MS		30000
+#define WAIT_SLICE_MS		10
+
+#define STATUS_KNOWN (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | \
+		      VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK | \
+		      VIRTIO_CONFIG_S_FAILED)
+
+static void queue_notify(struct vq *vq)
+{
+	struct virtio_dev *dev = container_of(vq, struct virtio_queue, vq)->dev;
+
+	if (dev->transport && dev->running)
+		dev->transport->queue_irq(dev->transport, vq->index);
+}
+
+static void queue_broken(struct vq *vq, const char *why)
+{
+	struct virtio_dev *dev = container_of(vq, struct virtio_queue, vq)->dev;
+	bool told = dev->status & VIRTIO_CONFIG_S_DRIVER_OK;
+
+	dev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	dev->running = false;
+	/* Section 2.1.2: a change notification only after DRIVER_OK. */
+	if (told && dev->transport)
+		dev->transport->config_irq(dev->transport);
+}
+
+static const struct vq_ops vq_ops = { .notify = queue_notify, .broken = queue_broken };
+
+static void kick_event(struct loop_src *src, uint32_t events)
+{
+	struct virtio_queue *q = container_of(src, struct virtio_queue, kick);
+	struct virtio_dev *dev = q->dev;
+
+	virtio_dev_lock(dev);
+	if (dev->running && q->vq.ready && !q->vq.broken)
+		dev->ops->kick(dev, q->vq.index);
+	virtio_dev_unlock(dev);
+}
+
+void virtio_dev_kick(struct virtio_dev *dev, unsigned int q)
+{
+	uint64_t one = 1;
+
+	if (write(dev->queue[q].kick.fd, &one, sizeof(one)) < 0)
+		return;		/* the counter is full, so the event is there */
+}
+
+int virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_init *init, struct err *e)
+{
+	unsigned int i;
+	int ret;
+
+	memset(dev, 0, sizeof(*dev));
+	dev->ops = init->ops;
+	dev->env = *init->env;
+	snprintf(dev->name, sizeof(dev->name), "%s", init->name);
+	dev->features = init->features | VIRTIO_F(VIRTIO_F_VERSION_1) |
+			VIRTIO_F(VIRTIO_F_ACCESS_PLATFORM) | VIRTIO_F(VIRTIO_RING_F_EVENT_IDX) |
+			VIRTIO_F(VIRTIO_RING_F_INDIRECT_DESC);
+	dev->config = init->config;
+	dev->config_len = init->config_len;
+	pthread_mutex_init(&dev->lock, NULL);
+
+	dev->queue = calloc(init->nr_queues, sizeof(*dev->queue));
+	if (!dev->queue) {
+		ret = err_set(e, -ENOMEM, "%s: no memory for its queues", dev->name);
+		goto fail;
+	}
+	for (i = 0; i < init->nr_queues; i++) {
+		struct virtio_queue *q = &dev->queue[i];
+
+		vq_init(&q->vq, &vq_ops, dev->env.gm, dev->name, i, init->queue_size);
+		q->dev = dev;
+		q->kick.fn = kick_event;
+		q->kick.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (q->kick.fd < 0) {
+			ret = err_set(e, -errno, "%s: eventfd: %s", dev->name, strerror(errno));
+			goto fail;
+		}
+		dev->nr_queues++;
+		/* Edge triggered: each write is an event, and none has to be read back. */
+		ret = loop_add(dev->env.loop, &q->kick, EPOLLIN | EPOLLET);
+		if (ret < 0) {
+			err_set(e, ret, "%s: event loop: %s", dev->name, strerror(-ret));
+			goto fail;
+		}
+	}
+	return 0;
+
+fail:
+	virtio_dev_destroy(dev);
+	return ret;
+}
+
+void virtio_dev_destroy(struct virtio_dev *dev)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		struct virtio_queue *q = &dev->queue[i];
+
+		loop_del(dev->env.loop, &q->kick);
+		close(q->kick.fd);
+		vq_destroy(&q->vq);
+	}
+	free(dev->queue);
+	dev->queue = NULL;
+	dev->nr_queues = 0;
+	pthread_mutex_destroy(&dev->lock);
+}
+
+void virtio_dev_config_changed(struct virtio_dev *dev)
+{
+	dev->config_gen++;
+	if (dev->running && dev->transport)
+		dev->transport->config_irq(dev->transport);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
+}
+
+/*
+ * Wait until no request is in flight. The lock is dropped while waiting, so the loop's thread may
+ * reap as well. Returns false if there are still some after @limit_ms.
+ */
+static bool drain(struct virtio_dev *dev, unsigned int patience_ms, unsigned int limit_ms)
+{
+	uint64_t start = now_ms();
+	bool cancelled = false;
+	bool done = true;
+
+	if (!dev->ops->inflight)
+		return true;
+	dev->draining = true;
+	dev->ops->reap(dev);
+	while (dev->ops->inflight(dev)) {
+		uint64_t waited = now_ms() - start;
+
+		if (waited >= limit_ms) {
+			done = false;
+			break;
+		}
+		if (waited >= patience_ms && !cancelled) {
+			dev->ops->cancel(dev);
+			cancelled = true;
+		}
+		virtio_dev_unlock(dev);
+		dev->ops->wait(dev, WAIT_SLICE_MS);
+		virtio_dev_lock(dev);
+		dev->ops->reap(dev);
+	}
+	dev->draining = false;
+	return done;
+}
+
+/* Another vCPU may be draining; each such wait is bounded. */
+static void wait_for_drain(struct virtio_dev *dev)
+{
+	static const struct timespec slice = { .tv_nsec = 1000000 };
+
+	while (dev->draining) {
+		virtio_dev_unlock(dev);
+		nanosleep(&slice, NULL);
+		virtio_dev_lock(dev);
+	}
+}
+
+static void finish_reset(struct virtio_dev *dev)
+{
+	dev->stuck = false;
+	dev->status = 0;
+	dev->driver_features = 0;
+	if (dev->ops->reset)
+		dev->ops->reset(dev);
+	if (dev->transport)
+		dev->transport->reset(dev->transport);
+}
+
+static void reset(struct virtio_dev *dev)
+{
+	wait_for_drain(dev);
+	dev->running = false;
+	/* From here on nothing is written to the rings. */
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		vq_disable(&dev->queue[i].vq);
+	if (!drain(dev, RESET_PATIENCE_MS, RESET_LIMIT_MS)) {
+		log_rated(&dev->rate, LOG_ERROR, "%s: %u requests did not end within %d ms after a "
+			  "reset; the device stays out of service until they have", dev->name,
+			  dev->ops->inflight(dev), RESET_LIMIT_MS);
+		dev->stuck = true;
+		dev->status = VIRTIO_CONFIG_S_NEEDS_RESET;
+		return;
+	}
+	finish_reset(dev);
+}
+
+static void settle(struct virtio_dev *dev)
+{
+	if (dev->stuck && !dev->draining && !dev->ops->inflight(dev))
+		finish_reset(dev);
+}
+
+static bool features_acceptable(struct virtio_dev *dev)
+{
+	static const struct {
+		unsigned int bit;
+		bool realm_only;
+		const char *name;
+	} required[] = {
+		/* Without it the driver expects the register layout of 2008. */
+		{ VIRTIO_F_VERSION_1, false, "VIRTIO_F_VERSION_1" },
+		/* Without it the driver hands out addresses of private memory. */
+		{ VIRTIO_F_ACCESS_PLATFORM, true, "VIRTIO_F_ACCESS_PLATFORM" },
+	};
+
+	if (dev->driver_features & ~dev->features) {
+		log_rated(&dev->rate, LOG_WARNING, "%s: the driver accepts features that were not "
+			  "offered (%#" PRIx64 ")", dev->name, dev->driver_features & ~dev->features);
+		return false;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(required); i++) {
+		if (dev->driver_features & VIRTIO_F(required[i].bit))
+			continue;
+		if (required[i].realm_only && !dev->env.realm)
+			continue;
+		log_rated(&dev->rate, LOG_WARNING, "%s: the driver declines %s, which %s needs",
+			  dev->name, required[i].name,
+			  required[i].realm_only ? "a realm" : "every driver");
+		return false;
+	}
+	return true;
+}
+
+static void start(struct virtio_dev *dev)
+{
+	dev->running = true;
+	/* Buffers may be there already, and kicks that came too early were ignored. */
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		virtio_dev_kick(dev, i);
+}
+
+static void advance_status(struct virtio_dev *dev, uint8_t new)
+{
+	uint8_t old = dev->status, set;
+
+	if (dev->draining || dev->stuck)
+		return;
+	if (old & ~VIRTIO_CONFIG_S_NEEDS_RESET & ~new) {
+		log_rated(&dev->rate, LOG_WARNING, "%s: the driver tried to clear bits of status %#x "
+			  "by writing %#x", dev->name, old, new);
+		return;
+	}
+	set = new & ~old & STATUS_KNOWN;
+	if ((set & VIRTIO_CONFIG_S_FEATURES_OK) &&
+	    (!(new & VIRTIO_CONFIG_S_DRIVER) || !features_acceptable(dev)))
+		set &= ~VIRTIO_CONFIG_S_FEATURES_OK;
+	if ((set & VIRTIO_CONFIG_S_DRIVER_OK) && !((old | set) & VIRTIO_CONFIG_S_FEATURES_OK)) {
+		log_rated(&dev->rate, LOG_WARNING, "%s: DRIVER_OK without FEATURES_OK ignored",
+			  dev->name);
+		set &= ~VIRTIO_CONFIG_S_DRIVER_OK;
+	}
+	dev->status |= set;
+	if ((set & VIRTIO_CONFIG_S_DRIVER_OK) && !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
+	    !dev->stopped)
+		start(dev);
+	if (set & VIRTIO_CONFIG_S_FAILED)
+		log_rated(&dev->rate, LOG_WARNING, "%s: the driver gave up on the device", dev->name);
+}
+
+uint32_t virtio_dev_features(struct virtio_dev *dev, uint32_t word)
+{
+	return word < 2 ? dev->features >> (32 * word) : 0;
+}
+
+void virtio_dev_set_features(struct virtio_dev *dev, uint32_t word, uint32_t bits)
+{
+	virtio_dev_lock(dev);
+	if (!(dev->status & VIRTIO_CONFIG_S_FEATURES_OK) && !dev->draining) {
+		if (word < 2) {
+			dev->driver_features &= ~(0xffffffffULL << (32 * word));
+			dev->driver_features |= (uint64_t)bits << (32 * word);
+		} else if (bits) {
+			log_rated(&dev->rate, LOG_WARNING,
+				  "%s: the driver accepts features beyond bit 63", dev->name);
+		}
+	}
+	virtio_dev_unlock(dev);
+}
+
+uint8_t virtio_dev_status(struct virtio_dev *dev)
+{
+	uint8_t status;
+
+	virtio_dev_lock(dev);
+	settle(dev);
+	status = dev->status;
+	virtio_dev_unlock(dev);
+	return status;
+}
+
+void virtio_dev_set_status(struct virtio_dev *dev, uint8_t status)
+{
+	virtio_dev_lock(dev);
+	if (!status)
+		reset(dev);
+	else
+		advance_status(dev, status);
+	virtio_dev_unlock(dev);
+}
+
+bool virtio_dev_queue_ready(struct virtio_dev *dev, uint32_t q)
+{
+	bool ready;
+
+	if (q >= dev->nr_queues)
+		return false;
+	virtio_dev_lock(dev);
+	ready = dev->queue[q].vq.ready;
+	virtio_dev_unlock(dev);
+	return ready;
+}
+
+void virtio_dev_set_queue_ready(struct virtio_dev *dev, uint32_t q, bool ready)
+{
+	struct vq *vq;
+
+	if (q >= dev->nr_queues)
+		return;
+	virtio_dev_lock(dev);
+	vq = &dev->queue[q].vq;
+	wait_for_drain(dev);
+	if (dev->stuck || vq->ready == ready)
+		goto out;
+	if (ready) {
+		if (!(dev->status & VIRTIO_CONFIG_S_FEATURES_OK))
+			log_rated(&dev->rate, LOG_WARNING,
+				  "%s: queue %u made ready before FEATURES_OK, ignored", dev->name, q);
+		else if (!vq->broken && !vq_enable(vq, dev->driver_features) && dev->running)
+			virtio_dev_kick(dev, q);
+	} else {
+		/* The driver takes the buffers back when this returns. */
+		vq_disable(vq);
+		if (!drain(dev, RESET_PATIENCE_MS, RESET_LIMIT_MS))
+			queue_broken(vq, "requests in flight did not end");
+	}
+out:
+	virtio_dev_unlock(dev);
+}
+
+uint32_t virtio_dev_config_read(struct virtio_dev *dev, uint64_t off, unsigned int len)
+{
+	uint32_t val = 0;
+
+	if (len > 4 || off >= dev->config_len)
+		return 0;
+	virtio_dev_lock(dev);
+	memcpy(&val, (const uint8_t *)dev->config + off, MIN(len, dev->config_len - off));
+	virtio_dev_unlock(dev);
+	return val;
+}
+
+uint32_t virtio_dev_config_gen(struct virtio_dev *dev)
+{
+	uint32_t gen;
+
+	virtio_dev_lock(dev);
+	gen = dev->config_gen;
+	virtio_dev_unlock(dev);
+	return gen;
+}
+
+void virtio_dev_stop(struct virtio_dev *dev)
+{
+	virtio_dev_lock(dev);
+	dev->stopped = true;
+	dev->running = false;
+	wait_for_drain(dev);
+	if (!drain(dev, STOP_LIMIT_MS, STOP_LIMIT_MS))
+		log_error("%s: %u requests did not end within %d s", dev->name,
+			  dev->ops->inflight(dev), STOP_LIMIT_MS / 1000);
+	virtio_dev_unlock(dev);
+}
+
+void virtio_dev_free(struct virtio_dev *dev)
+{
+	if (dev)
+		dev->ops->free(dev);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What all virtio devices have in common: queues, kicks, feature negotiation, the status register,
+ * reset. A device is one file with a struct virtio_dev_ops; a transport is one file with a struct
+ * virtio_transport. Neither sees the other.
+ *
+ * Locking. dev->lock guards a device, its queues and its I/O engine. The loop's thread holds it
+ * while it works for the device, a vCPU thread while it reads or writes a register. Order:
+ * dev->lock, then gmem. A reset on a vCPU thread takes the lock and ends the requests in flight by
+ * itself: it waits for the disk, never for the loop's thread, so it works whether the loop runs or
+ * not and cannot meet a conversion (which waits for requests in flight, too) in a deadlock.
+ */
+#ifndef VIRTIO_DEV_H
+#define VIRTIO_DEV_H
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <pthread.h>
+
+#include "virtio/virtio.h"
+#include "virtio/vq.h"
+#include "vmm/core/log.h"
+
+struct err;
+
+#define VIRTIO_F(bit) (1ULL << (bit))
+
+/**
+ * struct virtio_dev_ops - a kind of device; all run with dev->lock held
+ * @id:       virtio device ID (section 5)
+ * @kick:     loop thread: the guest made buffers available in queue @q; may come spuriously
+ * @reset:    the driver is gone, nothing is in flight; may be NULL
+ * @inflight: number of requests that use guest memory; NULL for a device that has none
+ * @reap:     finish requests that have ended; any thread; NULL like @inflight, and the next two
+ * @cancel:   ask all requests in flight to end soon
+ * @wait:     wait up to @ms for something to reap. Called WITHOUT the lock.
+ * @free:     free what the device holds, then the device
+ */
+struct virtio_dev_ops {
+	uint32_t id;
+	void (*kick)(struct virtio_dev *dev, unsigned int q);
+	void (*reset)(struct virtio_dev *dev);
+	unsigned int (*inflight)(struct virtio_dev *dev);
+	void (*reap)(struct virtio_dev *dev);
+	void (*cancel)(struct virtio_dev *dev);
+	void (*wait)(struct virtio_dev *dev, unsigned int ms);
+	void (*free)(struct virtio_dev *dev);
+};
+
+/**
+ * struct virtio_transport - what a device needs from its transport; dev->lock is held
+ * @queue_irq:  used buffers wait in queue @q
+ * @config_irq: the configuration changed, or the device needs a reset
+ * @reset:      the device was reset
+ */
+struct virtio_transport {
+	void (*queue_irq)(struct virtio_transport *t, unsigned int q);
+	void (*config_irq)(struct virtio_transport *t);
+	void (*reset)(struct virtio_transport *t);
+};
+
+struct virtio_queue {
+	struct vq vq;
+	struct virtio_dev *dev;
+	struct loop_src kick;		/* eventfd: the guest made buffers available */
+};
+
+/**
+ * struct virtio_dev - a device
+ * @name:       for messages
+ * @features:   offered
+ * @config:     configuration space, little-endian; belongs to the device
+ * @driver_features: accepted by the driver, final once FEATURES_OK is set
+ * @running:    between DRIVER_OK and a reset or a failure: the device may use its queues
+ * @draining:   a thread waits for requests in flight with the lock dropped
+ * @stuck:      requests did not end in time; the device stays in reset until they have
+ * @stopped:    virtio_dev_stop() was called
+ */
+struct virtio_dev {
+	const struct virtio_dev_ops *ops;
+	struct virtio_env env;
+	char name[64];
+	pthread_mutex_t lock;
+	uint64_t features, driver_features;
+	const void *config;
+	uint32_t config_len;
+	uint32_t config_gen;
+	uint8_t status;
+	bool running, draining, stuck, stopped;
+	unsigned int nr_queues;
+	struct virtio_queue *queue;
+	struct virtio_transport *transport;
+	struct log_rate rate;
+};
+
+/* ---- for devices ---- */
+
+/**
+ * struct virtio_dev_init - arguments of virtio_dev_init()
+ * @name:       for messages
+ * @features:   of the device; those of the transport and the ring are added
+ * @nr_queues:  number of queues
+ * @queue_size: largest size of each, a power of 2
+ */
+struct virtio_dev_init {
+	const char *name;
+	const struct virtio_dev_ops *ops;
+	const struct virtio_env *env;
+	uint64_t features;
+	const void *config;
+	uint32_t config_len;
+	unsigned int nr_queues;
+	uint16_t queue_size;
+};
+
+/** virtio_dev_init() - the common part of a device's constructor */
+int virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_init *init, struct err *e);
+/** virtio_dev_destroy() - undo virtio_dev_init() */
+void virtio_dev_destroy(struct virtio_dev *dev);
+/** virtio_dev_kick() - have the device look at a queue (again), from the loop; any thread */
+void virtio_dev_kick(struct virtio_dev *dev, unsigned int q);
+/** virtio_dev_config_changed() - tell the driver that @config changed; lock held */
+void virtio_dev_config_changed(struct virtio_dev *dev);
+
+static inline void virtio_dev_lock(struct virtio_dev *dev)
+{
+	pthread_mutex_lock(&dev->lock);
+}
+
+static inline void virtio_dev_unlock(struct virtio_dev *dev)
+{
+	pthread_mutex_unlock(&dev->lock);
+}
+
+/* ---- for transports; each takes the lock ---- */
+
+/** virtio_dev_features() - 32 bits of the offered features, 0 beyond those that exist */
+uint32_t virtio_dev_features(struct virtio_dev *dev, uint32_t word);
+/** virtio_dev_set_features() - the driver accepts these; ignored once FEATURES_OK is set */
+void virtio_dev_set_features(struct virtio_dev *dev, uint32_t word, uint32_t bits);
+/** virtio_dev_status() - read the status register */
+uint8_t virtio_dev_status(struct virtio_dev *dev);
+/**
+ * virtio_dev_set_status() - write the status register (section 3.1.1)
+ *
+ * Writing 0 resets the device: it returns when no request uses guest memory any more or, after
+ * some seconds, with the status at DEVICE_NEEDS_RESET, where it stays until the requests have
+ * ended.
+ */
+void virtio_dev_set_status(struct virtio_dev *dev, uint8_t status);
+/** virtio_dev_queue_ready() - is a queue ready? */
+bool virtio_dev_queue_ready(struct virtio_dev *dev, uint32_t q);
+/** virtio_dev_set_queue_ready() - the driver starts or stops a queue */
+void virtio_dev_set_queue_ready(struct virtio_dev *dev, uint32_t q, bool ready);
+/** virtio_dev_config_read() - 1, 2 or 4 bytes of configuration space; 0 beyond its end */
+uint32_t virtio_dev_config_read(struct virtio_dev *dev, uint64_t off, unsigned int len);
+/** virtio_dev_config_gen() - changes whenever the configuration does */
+uint32_t virtio_dev_config_gen(struct virtio_dev *dev);
+
+#endif

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/cmd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/config.h"
+#include "vmm/core/err.h"
+#include "vmm/core/parse.h"
+#include "vmm/options.h"
+
+static int run_guest(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
+{
+	struct vm_config c;
+	int ret;
+
+	ret = options_run(&c, cx->lkvm, argc, argv, e);
+	if (ret == OPTIONS_HELP)
+		ret = cmd_help_run(cx, false, e);
+	else if (!ret)
+		ret = cmd_run(&c, e);
+	config_free(&c);
+	return ret;
+}
+
+#define INSTEAD_CONTROL "ctrl-a x on its console, or a signal to its process, ends a guest"
+
+const struct cmd commands[] = {
+	{ "run", "run a guest: a realm, an emulated realm or a VM", run_guest },
+	{ "help", "print help, also for a command: help run", cmd_help },
+	{ "version", "print the version and what it was built with", cmd_version },
+	{ "list", "list guests", NULL, "ps shows the guests" },
+	{ "stop", "stop a guest", NULL, INSTEAD_CONTROL },
+	{ "pause", "pause a guest", NULL, "use --gdb to stop its vCPUs" },
+	{ "resume", "resume a guest", NULL, "use --gdb to stop its vCPUs, and to go on" },
+	{ "stat", "print a guest's statistics", NULL, "look at /proc/PID/smaps_rollup" },
+	{ "balloon", "inflate or deflate a balloon", NULL, "give the guest what it needs with --mem" },
+	{ "debug", "dump a guest's state", NULL, "use run --gdb" },
+	{ "setup", "make a root file system", NULL, "give run a --disk or an --initrd" },
+	{ "sandbox", "run a command in a guest", NULL, "start it from an --initrd with run" },
+	{ "check", "tell what this host can do", NULL, "run says what it misses" },
+	{ "measure", "predict a realm's measurement", NULL,
+	  "run --dump-dtb writes the devicetree, from which other tools compute it" },
+	{ NULL }
+};
+
+const struct cmd *cmd_find(const char *name, struct err *e)
+{
+	struct nearest n = { .word = name };
+
+	for (const struct cmd *c = commands; c->name; c++) {
+		if (!strcmp(c->name, name))
+			return c;
+		nearest_offer(&n, c->name);
+	}
+	if (n.best)
+		err_set(e, -EINVAL, "unknown command \"%.80s\": did you mean %s? (\"help\" lists them "
+			"all)", name, n.best);
+	else
+		err_set(e, -EINVAL, "unknown command \"%.80s\": \"help\" lists them all", name);
+	return NULL;
+}
+
+int cmd_refuse(const struct cmd *c, struct err *e)
+{
+	return err_set(e, -ENOSYS, "the command %s is not in this version: %s", c->name, c->instead);
+}
+
+int cmd_flush(struct err *e)
+{
+	if (fflush(stdout) || ferror(stdout))
+		return err_set(e, -EIO, "writing to the standard output failed: %s", strerror(errno));
+	return 0;
+}
+
+/* lkvm, and the other names by which test suites look for it */
+static bool is_lkvm(const char *prog)
+{
+	return !strcmp(prog, "lkvm") || !strcmp(prog, "lkvm-static") || !strcmp(prog, "vm");
+}
+
+int cmd_main(int argc, char **argv, struct err *e)
+{
+	struct cmd_ctx cx = { .prog = "realmtool" };
+	const struct cmd *c;
+	const char *name, *slash;
+
+	if (argc > 0) {
+		slash = strrchr(argv[0], '/');
+		cx.prog = slash ? slash + 1 : argv[0];
+	}
+	cx.lkvm = is_lkvm(cx.prog);
+
+	if (argc < 2) {
+		if (cx.lkvm)
+			return cmd_help(&cx, 0, NULL, e);
+		cmd_help_commands(&cx, stderr);
+		return EXIT_FATAL;
+	}
+	name = argv[1];
+	if (!strcmp(name, "--version"))
+		name = "version";
+	else if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+		name = "help";
+	else if (name[0] == '-')
+		return err_set(e, -EINVAL, "option %s stands before the command: write \"%s run %s "
+			       "...\"", name, cx.prog, name);
+	c = cmd_find(name, e);
+	if (!c)
+		return -EINVAL;
+	if (!c->fn)
+		return cmd_refuse(c, e);
+	return c->fn(&cx, argc - 2, argv + 2, e);
+}

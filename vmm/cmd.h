@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The commands. Each returns an exit code, or a negative errno and the reason. */
+#ifndef VMM_CMD_H
+#define VMM_CMD_H
+
+#include <stdio.h>
+
+#include "vmm/core/types.h"
+
+#define EXIT_FATAL 128		/* as lkvm: Makefiles and test suites look for it */
+
+struct err;
+struct vm_config;
+
+/**
+ * struct cmd_ctx - how the program was called
+ * @prog: basename of argv[0]
+ * @lkvm: it is one of lkvm's names
+ */
+struct cmd_ctx {
+	const char *prog;
+	bool lkvm;
+};
+
+/**
+ * struct cmd - a command
+ * @name:    word on the command line; NULL ends the table
+ * @help:    one line
+ * @fn:      runs it with the words behind its name; NULL: not in this version
+ * @instead: if @fn is NULL: what to do now
+ */
+struct cmd {
+	const char *name;
+	const char *help;
+	int (*fn)(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+	const char *instead;
+};
+
+extern const struct cmd commands[];
+
+/**
+ * cmd_main() - choose the command and run it
+ *
+ * Return: exit code 0 or more, or a negative errno.
+ */
+int cmd_main(int argc, char **argv, struct err *e);
+
+/** cmd_find() - command by its name, with the nearest name in the error if there is none */
+const struct cmd *cmd_find(const char *name, struct err *e);
+
+/** cmd_refuse() - the error for a command that this version does not have */
+int cmd_refuse(const struct cmd *c, struct err *e);
+
+/**
+ * cmd_run() - run a guest
+ * @c: checked config (options_run()); the caller frees it
+ */
+int cmd_run(struct vm_config *c, struct err *e);
+
+/** cmd_help() - the commands, or the options of one command */
+int cmd_help(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** cmd_help_commands() - the list of commands */
+void cmd_help_commands(const struct cmd_ctx *cx, FILE *f);
+/** cmd_help_run() - the options of "run"; @full: with their explanations */
+int cmd_help_run(const struct cmd_ctx *cx, bool full, struct err *e);
+/** cmd_version() - version, and what this binary was built with */
+int cmd_version(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+
+/** cmd_flush() - were all lines written? For commands whose output is on stdout. */
+int cmd_flush(struct err *e);
+
+#endif

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/cmd.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "vmm/core/err.h"
+#include "vmm/options.h"
+
+void cmd_help_commands(const struct cmd_ctx *cx, FILE *f)
+{
+	fprintf(f, "usage: %s COMMAND [OPTIONS]\n\nCommands\n", cx->prog);
+	for (const struct cmd *c = commands; c->name; c++)
+		if (c->fn)
+			fprintf(f, "  %-9s %s\n", c->name, c->help);
+	fprintf(f, "\nExamples\n"
+		"  %s run --realm=emulated -k Image -i initrd -p console=ttyS0\n"
+		"  %s run --realm -c 2 -m 512 -k Image -d disk.img -p root=/dev/vda2\n\n"
+		"\"%s run --help\" lists the options, \"%s help run\" explains them.\n",
+		cx->prog, cx->prog, cx->prog, cx->prog);
+}
+
+int cmd_help_run(const struct cmd_ctx *cx, bool full, struct err *e)
+{
+	printf("usage: %s run [OPTIONS] [KERNEL]\n", cx->prog);
+	if (full)
+		printf("\nOptions are written --name VALUE, --name=VALUE, -x VALUE or -xVALUE. Numbers "
+		       "are\ndecimal, 0x hexadecimal or 0 octal. The first word that is no option is "
+		       "the\nkernel, -- ends the options.\n\n"
+		       "Exit code: 0 when the guest powered off, 128 when it could not start or died.\n");
+	opt_help(stdout, &run_options, full);
+	if (!full)
+		printf("\n\"%s help run\" explains them.\n", cx->prog);
+	return cmd_flush(e);
+}
+
+int cmd_help(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
+{
+	const struct cmd *c;
+
+	if (!argc) {
+		cmd_help_commands(cx, stdout);
+		return cmd_flush(e);
+	}
+	if (argc > 1)
+		return err_set(e, -EINVAL, "help takes one command, \"%.80s\" is one word too many",
+			       argv[1]);
+	c = cmd_find(argv[0], e);
+	if (!c)
+		return -EINVAL;
+	if (!c->fn)
+		return cmd_refuse(c, e);
+	if (c == &commands[0])
+		return cmd_help_run(cx, true, e);
+	printf("usage: %s %s%s\n\n%s\n", cx->prog, c->name, c->fn == cmd_help ? " [COMMAND]" : "",
+	       c->help);
+	return cmd_flush(e);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the user asked for: the result of the option table (vmm/options.c). Defaults are fixed
+ * numbers; nothing here depends on the host, because a realm's measurement depends on it.
+ */
+#ifndef VMM_CONFIG_H
+#define VMM_CONFIG_H
+
+#include "vmm/core/log.h"
+#include "vmm/core/types.h"
+
+struct err;
+
+enum realm_mode {
+	MODE_PLAIN,		/* no --realm */
+	MODE_EMULATED,		/* --realm=emulated */
+	MODE_KVM,		/* --realm, --realm=kvm */
+};
+
+enum irqchip {
+	IRQCHIP_GICV3_ITS,	/* default */
+	IRQCHIP_GICV3,
+};
+
+enum console_kind {
+	CONSOLE_SERIAL,		/* default */
+	CONSOLE_VIRTIO,
+};
+
+enum hash_algo {		/* values of the RMM (RmiHashAlgorithm) */
+	HASH_SHA256 = 0,	/* default */
+	HASH_SHA512 = 1,
+	HASH_SHA384 = 2,
+};
+
+#define CFG_MAX_DISKS	60
+#define CFG_RPV_SIZE	64
+#define CFG_CMDLINE_MAX	2048	/* COMMAND_LINE_SIZE of arm64 Linux */
+
+struct cfg_disk {
+	char *path;
+	bool readonly;
+	bool direct;
+};
+
+struct cfg_net {		/* parsed and kept; a later issue builds the device */
+	char *spec;
+};
+
+struct vm_config {
+	/* where the options came from */
+	bool lkvm;		/* behave as lkvm (argv[0] is lkvm*, or --compat lkvm) */
+
+	/* machine */
+	char *name;
+	unsigned int cpus;	/* 2 */
+	uint64_t mem;		/* bytes, 512 MiB */
+	ipa_t mem_base;		/* MAP_RAM_BASE; -m SIZE@ADDR */
+	unsigned int ipa_bits;	/* 0: choose */
+	enum irqchip irqchip;
+	char *vcpu_affinity;	/* list, NULL: none */
+	unsigned int sve_max_vl;	/* bits, 0: no SVE */
+	bool sve_disabled;	/* --disable-sve: said explicitly */
+	bool pmu;
+	unsigned int pmu_counters;	/* 0: as many as KVM gives */
+	bool no_pvtime;
+	bool no_reboot;
+	char *hugetlbfs;
+	char *kvm_dev;		/* NULL: /dev/kvm */
+
+	/* realm */
+	enum realm_mode mode;
+	bool emulated_strict;
+	enum hash_algo hash;
+	uint8_t rpv[CFG_RPV_SIZE];
+	bool rpv_set;
+	unsigned int swiotlb_mib;	/* 0: not given */
+
+	/* boot */
+	char *kernel, *initrd, *firmware, *flash, *dtb, *dump_dtb;
+	ipa_t firmware_addr;	/* 0: RAM base */
+	char *params;		/* -p, NULL: none; several are joined with a blank */
+	bool nodefaults;
+	bool kaslr_seed_set;
+	uint64_t kaslr_seed;
+
+	/* devices */
+	struct cfg_disk disk[CFG_MAX_DISKS];
+	unsigned int nr_disks;
+	bool rng;		/* entropy device asked for */
+	enum console_kind console;
+	unsigned int tty_mask;	/* bit n: --tty n, a pty for terminal n */
+
+	/* running */
+	enum log_level loglevel;
+	char *gdb;		/* PORT or unix:PATH */
+	bool debug;
+};
+
+#define CFG_CPUS_MAX	512	/* as many as KVM takes on arm64 (KVM_MAX_VCPUS) */
+#define CFG_MEM_MIN	(4 * SZ_1M)	/* the devicetree lies 2 MiB below the top, a kernel below it */
+
+/** config_defaults() - the fixed defaults; @c needs no initialisation before */
+void config_defaults(struct vm_config *c);
+
+/**
+ * config_check() - refuse what no host could run: options that contradict each other, sizes that
+ * do not fit
+ *
+ * Return: 0 or -EINVAL; the error says what to give instead.
+ */
+int config_check(const struct vm_config *c, struct err *e);
+
+/** config_free() - free what the option table allocated */
+void config_free(struct vm_config *c);
+
+#endif

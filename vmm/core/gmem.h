@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Guest memory and its one door.
+ *
+ * Every address that comes from the guest passes gmem_map(): it clears the shared bit, checks
+ * range and overflow and, in a realm, that each page is shared at this moment. What it returns is
+ * a pointer or an error, never both.
+ *
+ * A pointer from gmem_map() is good only between gmem_enter() and gmem_leave(). A request that
+ * outlives this section (asynchronous I/O) holds a pin; a conversion of the range waits for it.
+ *
+ * This room does not know what a realm is: realm/ installs a guard that answers for it.
+ */
+#ifndef CORE_GMEM_H
+#define CORE_GMEM_H
+
+#include <pthread.h>
+
+#include "vmm/core/types.h"
+
+struct err;
+
+#define GMEM_MAX_REGIONS 8
+
+/**
+ * struct gmem_guard - who decides which addresses a device may touch
+ * @canonical: clear the shared bit of an address that the guest gave to a device
+ * @shared:    are all pages of [ipa, ipa + len) shared now? ipa is canonical, len is not 0
+ * @ctx:       argument of both
+ *
+ * Without a guard (a plain VM) every address is itself and all memory is shared.
+ */
+struct gmem_guard {
+	ipa_t (*canonical)(const void *ctx, ipa_t ipa);
+	bool (*shared)(const void *ctx, ipa_t ipa, uint64_t len);
+	const void *ctx;
+};
+
+/**
+ * struct gmem_region - a piece of guest memory that devices can reach
+ * @base: canonical IPA
+ * @size: bytes
+ * @host: where it is mapped here (in a realm: the shared backing)
+ * @fd:   memfd behind it, or -1 for anonymous memory
+ */
+struct gmem_region {
+	ipa_t base;
+	uint64_t size;
+	uint8_t *host;
+	int fd;
+};
+
+/**
+ * struct gmem_pin - memory in use by a request that is in flight
+ * @cancel: asked once, from the converting thread, to bring the end of the request about; may be
+ *          NULL; must not call back into gmem
+ *
+ * The caller owns the storage; all other fields belong to gmem.
+ */
+struct gmem_pin {
+	void (*cancel)(struct gmem_pin *pin);
+	ipa_t base;
+	uint64_t len;
+	struct gmem_pin *next, **pprev;
+};
+
+struct gmem {
+	struct gmem_region region[GMEM_MAX_REGIONS];
+	unsigned int nr;
+	struct gmem_guard guard;
+	pthread_rwlock_t lock;		/* readers: devices; writer: a conversion */
+	pthread_mutex_t pin_lock;
+	pthread_cond_t pin_gone;
+	struct gmem_pin *pins;
+};
+
+/** gmem_init() - empty guest memory, no guard */
+int gmem_init(struct gmem *gm, struct err *e);
+
+/** gmem_destroy() - forget all regions; the mappings belong to who made them */
+void gmem_destroy(struct gmem *gm);
+
+/** gmem_set_guard() - install the guard of a realm; before any device exists */
+void gmem_set_guard(struct gmem *gm, const struct gmem_guard *guard);
+
+/**
+ * gmem_add() - add a region; the fields of struct gmem_region
+ *
+ * Return: 0, -EINVAL (overlap, wrap, size 0), -ENOSPC.
+ */
+int gmem_add(struct gmem *gm, ipa_t base, uint64_t size, void *host, int fd, struct err *e);
+
+/** gmem_enter() - begin a section in which pointers from gmem_map() stay good */
+void gmem_enter(struct gmem *gm);
+/** gmem_leave() - end it */
+void gmem_leave(struct gmem *gm);
+
+/**
+ * gmem_map() - the door: turn a guest's address into a pointer
+ * @gm:  guest memory; the caller is between gmem_enter() and gmem_leave()
+ * @ipa: address as the guest gave it, with or without the shared bit
+ * @len: bytes, at least 1
+ * @out: pointer to @len contiguous bytes; NULL on error
+ *
+ * Return: 0; -EINVAL (length 0, wrap-around); -EFAULT (not memory, or across the end of a region);
+ * -EACCES (a page of the range is private to the realm).
+ */
+int gmem_map(struct gmem *gm, ipa_t ipa, uint64_t len, void **out);
+
+/** gmem_read() - copy out of guest memory through the door (enters and leaves by itself) */
+int gmem_read(struct gmem *gm, ipa_t ipa, void *buf, uint64_t len);
+/** gmem_write() - copy into guest memory through the door (enters and leaves by itself) */
+int gmem_write(struct gmem *gm, ipa_t ipa, const void *buf, uint64_t len);
+
+/**
+ * gmem_pin() - gmem_map() for a request that outlives the section
+ * @pin: storage of the caller, must live until gmem_unpin()
+ *
+ * The caller is between gmem_enter() and gmem_leave(). Errors as gmem_map().
+ */
+int gmem_pin(struct gmem *gm, struct gmem_pin *pin, ipa_t ipa, uint64_t len, void **out);
+/** gmem_unpin() - the request is over; any thread, inside or outside a section */
+void gmem_unpin(struct gmem *gm, struct gmem_pin *pin);
+
+/**
+ * gmem_exclude() - keep all devices out of guest memory (they wait in gmem_enter())
+ *
+ * For the moment in which the guard changes its mind about a range. Not recursive.
+ */
+void gmem_exclude(struct gmem *gm);
+/** gmem_admit() - let the devices in again */
+void gmem_admit(struct gmem *gm);
+
+/**
+ * gmem_drain() - wait until no request in flight uses a range
+ * @gm:         guest memory; devices are not excluded now, the guard already refuses the range
+ * @base:       canonical IPA
+ * @len:        bytes
+ * @timeout_ms: how long to wait, after asking each pin to cancel
+ *
+ * Return: 0, or -ETIMEDOUT: then the range is still in use and must not be converted.
+ */
+int gmem_drain(struct gmem *gm, ipa_t base, uint64_t len, unsigned int timeout_ms);
+
+#endif

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/core/loop.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "vmm/core/err.h"
+
+#define BATCH 16
+#define NSEC_PER_SEC 1000000000ULL
+
+static void stop_event(struct loop_src *src, uint32_t events)
+{
+	(void)src;
+	(void)events;		/* left readable: a stopped loop stays stopped */
+}
+
+int loop_init(struct loop *l, struct err *e)
+{
+	int ret;
+
+	memset(l, 0, sizeof(*l));
+	l->stopfd = -1;
+	l->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epfd < 0)
+		goto fail;
+	l->stopfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->stopfd < 0)
+		goto fail;
+	l->stop_src = (struct loop_src){ l->stopfd, stop_event };
+	ret = loop_add(l, &l->stop_src, EPOLLIN);
+	if (ret < 0) {
+		errno = -ret;
+		goto fail;
+	}
+	return 0;
+
+fail:
+	ret = -errno;
+	loop_destroy(l);
+	return err_set(e, ret, "event loop: %s", strerror(-ret));
+}
+
+void loop_destroy(struct loop *l)
+{
+	if (l->stopfd >= 0)
+		close(l->stopfd);
+	if (l->epfd >= 0)
+		close(l->epfd);
+	l->stopfd = l->epfd = -1;
+}
+
+static int ctl(struct loop *l, int op, struct loop_src *src, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = src };
+
+	return epoll_ctl(l->epfd, op, src->fd, &ev) < 0 ? -errno : 0;
+}
+
+int loop_add(struct loop *l, struct loop_src *src, uint32_t events)
+{
+	return ctl(l, EPOLL_CTL_ADD, src, events);
+}
+
+int loop_mod(struct loop *l, struct loop_src *src, uint32_t events)
+{
+	return ctl(l, EPOLL_CTL_MOD, src, events);
+}
+
+void loop_del(struct loop *l, struct loop_src *src)
+{
+	ctl(l, EPOLL_CTL_DEL, src, 0);
+	for (int i = 0; i < l->batch_len; i++)
+		if (l->batch[i].data.ptr == src)
+			l->batch[i].data.ptr = NULL;
+}
+
+static void timer_event(struct loop_src *src, uint32_t events)
+{
+	struct loop_timer *t = container_of(src, struct loop_timer, src);
+	uint64_t n;
+
+	(void)events;
+	if (read(src->fd, &n, sizeof(n)) == sizeof(n))	/* else it was re-armed meanwhile */
+		t->fn(t);
+}
+
+int loop_timer_add(struct loop *l, struct loop_timer *t, void (*fn)(struct loop_timer *t))
+{
+	int ret;
+
+	t->fn = fn;
+	t->src.fn = timer_event;
+	t->src.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (t->src.fd < 0)
+		return -errno;
+	ret = loop_add(l, &t->src, EPOLLIN);
+	if (ret < 0) {
+		close(t->src.fd);
+		t->src.fd = -1;
+	}
+	return ret;
+}
+
+void loop_timer_set(struct loop_timer *t, uint64_t ns)
+{
+	struct itimerspec its = {
+		.it_value = { .tv_sec = ns / NSEC_PER_SEC, .tv_nsec = ns % NSEC_PER_SEC },
+	};
+
+	timerfd_settime(t->src.fd, 0, &its, NULL);
+}
+
+void loop_timer_del(struct loop *l, struct loop_timer *t)
+{
+	if (t->src.fd < 0)
+		return;
+	loop_del(l, &t->src);
+	close(t->src.fd);
+	t->src.fd = -1;
+}
+
+int loop_once(struct loop *l, int timeout_ms)
+{
+	struct epoll_event ev[BATCH];
+	int n;
+
+	n = epoll_wait(l->epfd, ev, BATCH, timeout_ms);
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	l->batch = ev;
+	l->batch_len = n;
+	for (int i = 0; i < n; i++) {
+		struct loop_src *src = ev[i].data.ptr;
+
+		if (src)
+			src->fn(src, ev[i].events);
+	}
+	l->batch = NULL;
+	l->batch_len = 0;
+	return n;
+}
+
+int loop_run(struct loop *l)
+{
+	int ret = 0;
+
+	while (!atomic_load(&l->stopped) && ret >= 0)
+		ret = loop_once(l, -1);
+	return MIN(ret, 0);
+}
+
+void loop_stop(struct loop *l)
+{
+	uint64_t one = 1;
+
+	atomic_store(&l->stopped, true);
+	if (write(l->stopfd, &one, sizeof(one)) < 0)
+		return;		/* full counter: readable already */
+}
+
+void loop_rearm(struct loop *l)
+{
+	uint64_t n;
+
+	atomic_store(&l->stopped, false);
+	if (read(l->stopfd, &n, sizeof(n)) < 0)
+		return;		/* it was not stopped */
+}

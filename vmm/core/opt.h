@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The option engine: a table says what options there are, and everything that has to do with them
+ * (parsing, help, manual, and whatever comes to need it) walks this table. It knows no option.
+ *
+ * Syntax, as lkvm's: --name VALUE, --name=VALUE, -x VALUE, -xVALUE; "--" ends the options; names
+ * are never abbreviated. The first word that is no option is the value of one named option.
+ */
+#ifndef CORE_OPT_H
+#define CORE_OPT_H
+
+#include <stdio.h>
+
+#include "vmm/core/types.h"
+
+struct err;
+struct opt;
+
+#define OPT_MAX 128		/* options of one table */
+
+enum opt_flag {
+	OPT_FLAG = 1 << 0,	/* takes no value */
+	OPT_OPTIONAL = 1 << 1,	/* the value may be left out, and is given with "=" only */
+	OPT_REPEAT = 1 << 2,	/* may be given more than once */
+	OPT_EMPTY = 1 << 3,	/* an empty value is fine */
+	OPT_NEGATE = 1 << 4,	/* --no-NAME undoes it */
+	OPT_HIDDEN = 1 << 5,	/* in no help and in no manual */
+	OPT_NOOP = 1 << 6,	/* accepted, has no effect, @why says the reason */
+	OPT_REFUSED = 1 << 7,	/* known and refused, @why says the reason and the remedy */
+};
+
+/**
+ * opt_parse_fn - takes the value of an option
+ * @o:     the option
+ * @value: text; NULL for OPT_FLAG (set it) and for OPT_OPTIONAL without a value
+ * @dest:  base + o->offset
+ * @e:     says what is wrong with the value and what is accepted; the engine names the option
+ *
+ * Return: 0, a negative errno, or a positive number which ends opt_parse() with it.
+ */
+typedef int opt_parse_fn(const struct opt *o, const char *value, void *dest, struct err *e);
+
+/**
+ * struct opt_choice - a word that an option takes
+ * @name:    the word; NULL ends a list of choices
+ * @value:   what is stored
+ * @refused: NULL, or why this word is known and refused, and the remedy
+ */
+struct opt_choice {
+	const char *name;
+	int value;
+	const char *refused;
+};
+
+/**
+ * struct opt - an option
+ * @name:   long name without the dashes
+ * @letter: short name or 0
+ * @group:  index into the table's groups
+ * @flags:  enum opt_flag
+ * @arg:    what the value is called in help, NULL for OPT_FLAG
+ * @help:   one line, no full stop
+ * @text:   more for the manual, whole sentences; may be NULL
+ * @why:    for OPT_NOOP and OPT_REFUSED
+ * @key:    name in a config file, "section.key"; NULL: not for config files
+ * @parse:  takes the value; may be NULL for OPT_NOOP and OPT_REFUSED
+ * @offset: where in the base object the result goes
+ * @min, @max: for the numeric parsers, inclusive
+ * @choice: for opt_choice()
+ */
+struct opt {
+	const char *name;
+	char letter;
+	uint8_t group;
+	uint16_t flags;
+	const char *arg;
+	const char *help;
+	const char *text;
+	const char *why;
+	const char *key;
+	opt_parse_fn *parse;
+	size_t offset;
+	uint64_t min, max;
+	const struct opt_choice *choice;
+};
+
+/**
+ * struct opt_table - all options of a command
+ * @opt, @nr: the options, at most OPT_MAX
+ * @group, @nr_groups: headings, in the order of help and manual
+ * @word: name of the option that takes the first word that is no option; NULL: none does
+ * @hint: where all options are listed, for errors: "see realmtool run --help"
+ */
+struct opt_table {
+	const struct opt *opt;
+	unsigned int nr;
+	const char *const *group;
+	unsigned int nr_groups;
+	const char *word;
+	const char *hint;
+};
+
+/** struct opt_state - how often each option was given; starts as zeros */
+struct opt_state {
+	unsigned int count[OPT_MAX];
+};
+
+/**
+ * opt_parse() - parse a command line
+ * @t:    table
+ * @st:   counts of the options are added here
+ * @base: object that receives the values; on errors it may be filled in part
+ * @argc, @argv: words behind the command
+ *
+ * Return: 0, a positive number from a parser (--help), or -EINVAL and what the parsers return.
+ */
+int opt_parse(const struct opt_table *t, struct opt_state *st, void *base, int argc, char **argv,
+	      struct err *e);
+
+/**
+ * opt_set() - give one option a value, as opt_parse() does; for config files
+ * @shown: how the option is called in errors
+ * @value: NULL: none was given
+ */
+int opt_set(const struct opt_table *t, struct opt_state *st, void *base, const struct opt *o,
+	    const char *shown, const char *value, struct err *e);
+
+/** opt_find() - option by its long name, or NULL */
+const struct opt *opt_find(const struct opt_table *t, const char *name);
+/** opt_find_key() - option by its config key, or NULL */
+const struct opt *opt_find_key(const struct opt_table *t, const char *key);
+/** opt_given() - how often the option of this name was given */
+unsigned int opt_given(const struct opt_table *t, const struct opt_state *st, const char *name);
+
+/** opt_log_noops() - tell, at info level, which of the given options have no effect, and why */
+void opt_log_noops(const struct opt_table *t, const struct opt_state *st);
+
+/* Parsers for the table; the type of the destination stands behind each. */
+opt_parse_fn opt_flag;		/* bool */
+opt_parse_fn opt_string;	/* char *, allocated; an old value is freed */
+opt_parse_fn opt_uint;		/* unsigned int, min..max */
+opt_parse_fn opt_u64;		/* uint64_t, min..max */
+opt_parse_fn opt_choice;	/* an enum or int; the choices. Without a value: the first choice */
+
+/** opt_number() - a number from @o->min to @o->max, with the errors of opt_uint() */
+int opt_number(const struct opt *o, const char *value, uint64_t *out, struct err *e);
+
+/**
+ * opt_help() - print the options, wrapped to 80 columns
+ * @full: with the text of each option; else one line for each, and only the names of those that
+ *        have no effect or are refused
+ */
+void opt_help(FILE *f, const struct opt_table *t, bool full);
+
+/** opt_man() - print the options as a part of an mdoc(7) manual page */
+void opt_man(FILE *f, const struct opt_table *t);
+
+#endif

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/layout.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/cmdline.h"
+#include "vmm/core/err.h"
+
+uint64_t layout_mpidr(unsigned int id)
+{
+	/* 16 CPUs at affinity level 0 (what GICv3 SGIs can address at once), 256 at each above */
+	return (id & 0xf) | (uint64_t)(id >> 4 & 0xff) << 8 | (uint64_t)(id >> 12 & 0xff) << 16;
+}
+
+static void place_virtio(const struct vm_config *c, struct layout *l)
+{
+	l->nr_virtio = (c->console == CONSOLE_VIRTIO) + c->nr_disks + c->rng;
+	for (unsigned int i = 0; i < l->nr_virtio; i++)
+		l->virtio[i] = (struct dt_virtio){
+			.base = MAP_VIRTIO_BASE + i * MAP_VIRTIO_STRIDE,
+			.spi = MAP_VIRTIO_SPI + i,
+		};
+}
+
+static int make_dtb(const struct vm_config *c, struct layout *l, struct err *e)
+{
+	uint64_t *mpidr = calloc(c->cpus, sizeof(*mpidr));
+	struct dt_machine m = {
+		.nr_cpus = c->cpus,
+		.mpidr = mpidr,
+		.psci_smc = l->split.shared != 0,
+		.pmu = c->pmu,
+		.no_pvtime = c->no_pvtime,
+		.ram_base = c->mem_base,
+		.ram_size = c->mem,
+		.its = l->gic.its,
+		.gicd_base = l->gic.dist,
+		.gicr_base = l->gic.redist,
+		.gicr_size = l->gic.redist_size,
+		.gits_base = l->gic.its_base,
+		.nr_uarts = MAP_UART_COUNT,
+		.rtc = true,
+		.flash = l->flash_size != 0,
+		.flash_size = l->flash_size,
+		.nr_virtio = l->nr_virtio,
+		.virtio = l->virtio,
+		.cmdline = l->cmdline,
+		.initrd_start = l->load.initrd_start,
+		.initrd_end = l->load.initrd_end,
+		.kaslr_seed_set = c->kaslr_seed_set,
+		.kaslr_seed = c->kaslr_seed,
+	};
+	int ret;
+
+	l->dtb = malloc(MAP_DTB_SIZE);
+	if (!mpidr || !l->dtb) {
+		free(mpidr);
+		return err_set(e, -ENOMEM, "no memory for the devicetree");
+	}
+	for (unsigned int i = 0; i < c->cpus; i++)
+		mpidr[i] = layout_mpidr(i);
+	ret = dt_build(&m, l->dtb, MAP_DTB_SIZE, e);
+	free(mpidr);
+	return ret;
+}
+
+static int user_dtb(const struct vm_config *c, struct layout *l, struct err *e)
+{
+	bool realm = l->split.shared != 0;
+	struct dt_user u;
+	int ret;
+
+	ret = dt_parse_user(l->load.user_dtb, l->load.user_dtb_size, &u, e);
+	if (ret < 0)
+		return err_prefix(e, "--dtb %s", c->dtb);
+	if (l->load.user_dtb_size > MAP_DTB_SIZE)
+		return err_set(e, -E2BIG, "--dtb %s: %zu bytes, at most %u KiB fit", c->dtb,
+			       l->load.user_dtb_size, (unsigned int)(MAP_DTB_SIZE / 1024));
+	if (realm && u.psci_method && strcmp(u.psci_method, "smc"))
+		log_warning("--dtb %s: PSCI method \"%s\"; a realm's guest finds its monitor only with "
+			    "\"smc\"", c->dtb, u.psci_method);
+	if (c->params)
+		log_warning("--dtb %s: its own bootargs are used, -p is ignored", c->dtb);
+	l->dtb = calloc(1, MAP_DTB_SIZE);
+	if (!l->dtb)
+		return err_set(e, -ENOMEM, "no memory for the devicetree");
+	memcpy(l->dtb, l->load.user_dtb, l->load.user_dtb_size);
+	return 0;
+}
+
+int layout_make(const struct vm_config *c, const struct loader_files *files, uint64_t flash_size,
+		struct layout *out, struct err *e)
+{
+	bool realm = c->mode != MODE_PLAIN;
+	unsigned int need = ipa_bits_needed(c->mem_base + c->mem, realm);
+	struct loader_in in = {
+		.files = *files,
+		.ram_base = c->mem_base,
+		.ram_size = c->mem,
+		.firmware_addr = c->firmware_addr,
+	};
+	int ret;
+
+	memset(out, 0, sizeof(*out));
+	out->split = ipa_split(c->ipa_bits ? c->ipa_bits : need, realm);
+	out->flash_size = flash_size;
+	gic_place(&out->gic, c->cpus, c->irqchip == IRQCHIP_GICV3_ITS);
+	place_virtio(c, out);
+	ret = cmdline_make(c, &out->split, out->cmdline, e);
+	if (ret < 0)
+		return ret;
+	ret = loader_plan(&in, &out->load, e);
+	if (ret < 0)
+		return ret;
+	ret = out->load.user_dtb ? user_dtb(c, out, e) : make_dtb(c, out, e);
+	if (!ret)
+		ret = loader_add_dtb(&out->load, out->dtb, MAP_DTB_SIZE, e);
+	if (!ret)
+		ret = plan_check(&out->load.plan, c->mem_base, c->mem, e);
+	if (ret < 0)
+		layout_free(out);
+	return ret;
+}
+
+void layout_free(struct layout *l)
+{
+	loader_free(&l->load);
+	free(l->dtb);
+	l->dtb = NULL;
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "virtio/virtio.h"
+#include "vmm/board/flash.h"
+#include "vmm/board/rtc.h"
+#include "vmm/core/log.h"
+
+/* ---- devices --------------------------------------------------------------------------------- */
+
+static size_t uart_out(void *ctx, const void *buf, size_t len)
+{
+	struct machine_uart *u = ctx;
+	const struct machine_env *env = u->m->env;
+
+	return env->out(env->ctx, u->n, buf, len);
+}
+
+static void uart_room(void *ctx)
+{
+	struct machine_uart *u = ctx;
+
+	u->m->env->input_room(u->m->env->ctx, u->n);
+}
+
+static int make_uarts(struct machine *m, struct err *e)
+{
+	int ret = 0;
+
+	for (unsigned int n = 0; n < MAP_UART_COUNT && !ret; n++) {
+		static const char *const name[MAP_UART_COUNT] = { "uart0", "uart1", "uart2", "uart3" };
+		struct machine_uart *u = &m->uart[n];
+		struct uart_config cfg = {
+			.name = name[n],
+			.base = MAP_UART_BASE + n * MAP_UART_STRIDE,
+			.irq = &u->irq,
+			.write = uart_out,
+			.input_room = uart_room,
+			.ctx = u,
+		};
+
+		u->m = m;
+		u->n = n;
+		gic_level_line(&m->gic, MAP_UART_SPI + n, &u->irq);
+		ret = uart_new(&m->bus, &cfg, &u->uart, e);
+	}
+	return ret;
+}
+
+/* The guest reads a flash in array mode without exits; any other mode needs them. */
+static void flash_mapped(void *ctx, bool mapped)
+{
+	struct machine *m = ctx;
+	int ret;
+
+	ret = realm_set_rom(&m->realm, m->flash_slot, MAP_FLASH_BASE,
+			    mapped ? flash_size(m->flash) : 0, flash_map(m->flash));
+	if (ret < 0)
+		machine_fail(m, "flash: memory slot: %s", strerror(-ret));
+}
+
+static int make_flash(struct machine *m, struct err *e)
+{
+	struct flash_config cfg = {
+		.name = m->cfg->flash,
+		.fd = m->env->flash_fd,
+		.base = MAP_FLASH_BASE,
+		.set_mapped = flash_mapped,
+		.ctx = m,
+	};
+	int ret;
+
+	if (cfg.fd < 0)
+		return 0;
+	ret = flash_new(&m->bus, &cfg, &m->flash, e);
+	if (ret < 0)
+		return ret;
+	return realm_add_rom(&m->realm, MAP_FLASH_BASE, flash_size(m->flash), flash_map(m->flash),
+			     &m->flash_slot, e);
+}
+
+static size_t console_out(void *ctx, const void *buf, size_t len)
+{
+	struct machine *m = ctx;
+
+	return m->env->out(m->env->ctx, 0, buf, len);
+}
+
+/* One virtio device behind the next window: the order is the devicetree's. */
+static int add_virtio(struct machine *m, struct virtio_dev *dev, struct err *e)
+{
+	struct machine_virtio *v = &m->virtio[m->nr_virtio];
+	const struct dt_virtio *where = &m->layout->virtio[m->nr_virtio];
+	ipa_t notify = realm_kernel_io(&m->realm, where->base + VIRTIO_MMIO_QUEUE_NOTIFY);
+	int ret;
+
+	v->dev = dev;
+	v->irq.fd = -1;
+	m->nr_virtio++;
+	ret = gic_edge_line(&m->gic, where->spi, &v->irq, e);
+	if (!ret)
+		ret = virtio_mmio_new(dev, &m->bus, where->base, &v->irq.line, &v->mmio, e);
+	for (unsigned int q = 0; !ret && q < virtio_mmio_queues(v->mmio); q++)
+		ret = kvm_ioeventfd(&m->kvm, virtio_mmio_kick_fd(v->mmio, q), notify, q, e);
+	return ret;
+}
+
+static int make_virtio(struct machine *m, struct err *e)
+{
+	struct virtio_env env = { &m->gm, m->env->loop, realm_is_realm(&m->realm) };
+	struct virtio_dev *dev;
+	int ret = 0;
+
+	m->virtio = calloc(m->layout->nr_virtio + 1, sizeof(*m->virtio));
+	if (!m->virtio)
+		return err_set(e, -ENOMEM, "no memory for devices");
+	if (m->cfg->console == CONSOLE_VIRTIO) {
+		struct virtio_console_io io = { console_out, m };
+
+		ret = virtio_console_new(&env, &io, &dev, e);
+		if (!ret) {
+			m->console = dev;
+			ret = add_virtio(m, dev, e);
+		}
+	}
+	for (unsigned int i = 0; i < m->cfg->nr_disks && !ret; i++) {
+		const struct cfg_disk *d = &m->cfg->disk[i];
+		struct virtio_blk_cfg cfg = {
+			.fd = m->env->disk_fd[i],
+			.path = d->path,
+			.serial = "",
+			.readonly = d->readonly,
+			.direct = d->direct,
+		};
+		char serial[20];
+
+		/* fixed by the command line, so that a guest can find its disks by it */
+		snprintf(serial, sizeof(serial), "disk%u", i);
+		cfg.serial = serial;
+		ret = virtio_blk_new(&env, &cfg, &dev, e);
+		if (!ret)
+			ret = add_virtio(m, dev, e);
+	}
+	if (m->cfg->rng && !ret) {
+		ret = virtio_rng_new(&env, &dev, e);
+		if (!ret)
+			ret = add_virtio(m, dev, e);
+	}
+	return ret;
+}
+
+/* ---- realm ----------------------------------------------------------------------------------- */
+
+static void hook_stop(void *ctx)
+{
+	vcpus_stop(ctx, vcpu_self());
+}
+
+static void hook_start(void *ctx)
+{
+	vcpus_go(ctx);
+}
+
+static ipa_t kernel_io(const void *ctx, ipa_t ipa)
+{
+	return realm_kernel_io(ctx, ipa);
+}
+
+static int make_vm(struct machine *m, struct err *e)
+{
+	const struct vm_config *c = m->cfg;
+	int limit, ret;
+
+	m->realm = (struct realm){
+		.ops = c->mode == MODE_PLAIN ? &realm_plain : &realm_emulated,
+		.kvm = &m->kvm,
+		.gm = &m->gm,
+		.hooks = { hook_stop, hook_start, m },
+		.split = m->layout->split,
+		.ram_base = c->mem_base,
+		.ram_size = c->mem,
+		.hugetlbfs = c->hugetlbfs,
+		.algo = (enum realm_hash)c->hash,
+		.strict = c->emulated_strict,
+	};
+	memcpy(m->realm.rpv, c->rpv, sizeof(m->realm.rpv));
+	ret = realm_init(&m->realm, e);
+	if (ret < 0)
+		return ret;
+	limit = kvm_cap_sys(&m->kvm, A64_CAP_VM_IPA_SIZE);
+	if (limit && m->realm.split.bits > (unsigned int)limit)
+		return err_set(e, -E2BIG, "this host's KVM has IPA spaces of at most %d bits, %u are "
+			       "needed; use less memory (-m) or a smaller --ipa-bits", limit,
+			       m->realm.split.bits);
+	ret = m->realm.ops->create(&m->realm, e);
+	if (!ret)
+		ret = m->realm.ops->add_ram(&m->realm, e);
+	if (!ret && m->realm.ops->configure)
+		ret = m->realm.ops->configure(&m->realm, e);
+	return ret;
+}
+
+static int boot_registers(struct machine *m, struct err *e)
+{
+	const struct plan *p = &m->layout->load.plan;
+	int ret = kvm_set_reg(&m->vcpu[0].k, A64_PC, p->pc);
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(p->x) && !ret; i++)
+		ret = kvm_set_reg(&m->vcpu[0].k, A64_X(i), p->x[i]);
+	if (ret < 0)
+		return err_set(e, ret, "vCPU 0: boot registers: %s", strerror(-ret));
+	return 0;
+}
+
+static int check_windows(struct machine *m, struct err *e)
+{
+	/* everything with a fixed place ends where RAM begins; RAM itself: realm_init() */
+	int ret = realm_check_window(&m->realm, "PCI window", MAP_PCI_MEM_BASE,
+				     MAP_PCI_MEM_END - MAP_PCI_MEM_BASE, e);
+
+	if (!ret && m->gic.its_base < MAP_VIRTIO_BASE + MAP_VIRTIO_COUNT * MAP_VIRTIO_STRIDE)
+		return err_set(e, -EINVAL, "-c %u: the GIC's redistributors do not fit below %#" PRIx64,
+			       m->cfg->cpus, MAP_GICD_BASE);
+	return ret;
+}
+
+int machine_create(struct machine *m, const struct vm_config *cfg, const struct layout *l,
+		   const struct machine_env *env, struct err *e)
+{
+	pthread_condattr_t attr;
+	int ret;
+
+	memset(m, 0, sizeof(*m));
+	m->cfg = cfg;
+	m->layout = l;
+	m->env = env;
+	m->gic = l->gic;
+	pthread_mutex_init(&m->park_lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_cond_init(&m->park, &attr);
+	pthread_condattr_destroy(&attr);
+	ret = gmem_init(&m->gm, e);
+	if (ret < 0)
+		return ret;
+	ret = kvm_open(&m->kvm, env->sys, e);
+	if (ret < 0) {
+		gmem_destroy(&m->gm);
+		return ret;
+	}
+	ret = make_vm(m, e);
+	if (!ret)
+		ret = check_windows(m, e);
+	if (!ret)
+		ret = vcpus_create(m, e);
+	if (!ret)
+		ret = gic_create(&m->gic, &m->kvm, cfg->cpus, kernel_io, &m->realm, e);
+	if (!ret)
+		ret = vcpus_pmu(m, e);
+	if (!ret)
+		ret = make_uarts(m, e);
+	if (!ret)
+		ret = rtc_new(&m->bus, MAP_RTC_BASE, NULL, &m->rtc, e);
+	if (!ret)
+		ret = make_flash(m, e);
+	if (!ret)
+		ret = make_virtio(m, e);
+	if (!ret)
+		ret = boot_registers(m, e);
+	if (!ret)
+		ret = m->realm.ops->populate(&m->realm, &l->load.plan, e);
+	if (!ret && m->realm.ops->finalise)
+		ret = m->realm.ops->finalise(&m->realm, e);
+	if (ret < 0)
+		machine_destroy(m);
+	return ret;
+}
+
+int machine_start(struct machine *m, struct err *e)
+{
+	int ret = vcpus_start(m, e);
+
+	if (ret < 0)
+		machine_end(m, END_FAILED);
+	return ret;
+}
+
+void machine_end(struct machine *m, enum machine_end why)
+{
+	int running = END_RUNNING;
+
+	if (!atomic_compare_exchange_strong(&m->end, &running, why))
+		return;
+	vcpus_kick(m);
+	loop_stop(m->env->loop);
+}
+
+void machine_fail(struct machine *m, const char *fmt, ...)
+{
+	struct err why = { .code = -EIO };
+	int running = END_RUNNING;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why.msg, sizeof(why.msg), fmt, ap);
+	va_end(ap);
+	if (!atomic_compare_exchange_strong(&m->end, &running, END_FAILED)) {
+		log_debug("%s", why.msg);
+		return;
+	}
+	/* read by the main thread after this one was joined or has left the lock below */
+	pthread_mutex_lock(&m->park_lock);
+	m->failure = why;
+	pthread_mutex_unlock(&m->park_lock);
+	vcpus_kick(m);
+	loop_stop(m->env->loop);
+}
+
+void machine_stop(struct machine *m)
+{
+	/*
+	 * A vCPU may be in a register access that waits for the loop's thread, which is this one:
+	 * serve the loop until all of them are out. The kick is repeated for the one that was
+	 * between its last look and KVM_RUN.
+	 */
+	loop_rearm(m->env->loop);
+	while (vcpus_running(m)) {
+		vcpus_kick(m);
+		loop_once(m->env->loop, 1);
+	}
+	vcpus_join(m);
+	for (unsigned int i = 0; i < m->nr_virtio; i++)
+		virtio_dev_stop(m->virtio[i].dev);
+}
+
+void machine_destroy(struct machine *m)
+{
+	for (unsigned int i = m->nr_virtio; i-- > 0;) {
+		if (m->virtio[i].mmio)
+			virtio_mmio_free(m->virtio[i].mmio);
+		virtio_dev_free(m->virtio[i].dev);
+		gic_edge_free(&m->virtio[i].irq);
+	}
+	free(m->virtio);
+	m->virtio = NULL;
+	m->nr_virtio = 0;
+	m->console = NULL;
+	if (m->flash)
+		flash_free(m->flash);
+	if (m->rtc)
+		rtc_free(m->rtc);
+	for (unsigned int n = 0; n < MAP_UART_COUNT; n++)
+		if (m->uart[n].uart)
+			uart_free(m->uart[n].uart);
+	vcpus_destroy(m);
+	if (m->gic.kvm)
+		gic_destroy(&m->gic);
+	if (m->realm.ops)
+		realm_destroy(&m->realm);
+	kvm_close(&m->kvm);
+	gmem_destroy(&m->gm);
+	pthread_cond_destroy(&m->park);
+	pthread_mutex_destroy(&m->park_lock);
+}
+
+void machine_log_stats(struct machine *m)
+{
+	static const struct {
+		unsigned int reason;
+		const char *name;
+	} shown[] = {
+		{ KVM_EXIT_MMIO, "mmio" }, { KVM_EXIT_HYPERCALL, "hypercall" },
+		{ KVM_EXIT_ARM_NISV, "nisv" }, { KVM_EXIT_INTR, "signal" },
+		{ KVM_EXIT_DEBUG, "debug" }, { KVM_EXIT_SYSTEM_EVENT, "system-event" },
+		{ KVM_EXIT_MEMORY_FAULT, "memory-fault" },
+	};
+	char line[256];
+	int n = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(shown); i++) {
+		uint64_t sum = 0;
+
+		for (unsigned int v = 0; v < m->nr_vcpus; v++)
+			sum += m->vcpu[v].exits[shown[i].reason];
+		n += snprintf(line + n, sizeof(line) - n, " %s=%" PRIu64, shown[i].name, sum);
+	}
+	log_debug("exits to user space:%s", line);
+	if (realm_is_realm(&m->realm))
+		log_debug("realm: rsi-calls=%" PRIu64 " to-shared=%" PRIu64 " (%" PRIu64 " KiB) "
+			  "to-private=%" PRIu64 " (%" PRIu64 " KiB)", m->realm.stat.rsi_calls,
+			  m->realm.stat.to_shared, m->realm.stat.bytes_shared / 1024,
+			  m->realm.stat.to_private, m->realm.stat.bytes_private / 1024);
+}

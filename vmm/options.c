@@ -1,0 +1,644 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "realm/ipa.h"
+#include "vmm/board/memmap.h"
+#include "vmm/config.h"
+#include "vmm/core/err.h"
+#include "vmm/core/parse.h"
+
+#define NAME_LEN_MAX	64	/* leaves room in a socket's path */
+#define SVE_VL_MIN	128	/* Arm ARM, ZCR_ELx.LEN */
+#define SVE_VL_MAX	2048
+#define PMU_COUNTERS_MAX 31	/* Arm ARM, PMCR_EL0.N */
+#define SWIOTLB_WARN	(256 * SZ_1M)	/* a realm with less RAM misses the 64 MiB of swiotlb */
+
+/* opt_choice() stores an int. */
+_Static_assert(sizeof(enum realm_mode) == sizeof(int), "enum size");
+_Static_assert(sizeof(enum irqchip) == sizeof(int), "enum size");
+_Static_assert(sizeof(enum console_kind) == sizeof(int), "enum size");
+_Static_assert(sizeof(enum hash_algo) == sizeof(int), "enum size");
+_Static_assert(sizeof(enum log_level) == sizeof(int), "enum size");
+
+/* ---- parsers of single options; dest is the whole config unless the table says otherwise ------ */
+
+static int take_help(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	return OPTIONS_HELP;
+}
+
+static int take_name(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	static const char ok[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	size_t len = strlen(value);
+
+	if (len > NAME_LEN_MAX || strspn(value, ok) != len || *value == '.' || *value == '-')
+		return err_set(e, -EINVAL, "\"%.80s\" cannot be a name: give up to %d letters, "
+			       "digits, \".\", \"_\" and \"-\", the first a letter, a digit or \"_\"",
+			       value, NAME_LEN_MAX);
+	return opt_string(o, value, dest, e);
+}
+
+static int one_size(const char *what, const char *text, uint64_t *out, struct err *e)
+{
+	int ret = parse_size(text, SZ_1M, out);
+
+	if (ret == -ERANGE)
+		return err_set(e, ret, "%s \"%.80s\" is beyond 64 bits (without a unit it counts MiB)",
+			       what, text);
+	if (ret < 0)
+		return err_set(e, ret, "%s \"%.80s\" is not understood: give a number and a unit of B, "
+			       "K, M, G, T or P (MiB without a unit)", what, text);
+	return 0;
+}
+
+static int take_mem(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	const char *at = strchr(value, '@');
+	struct vm_config *c = dest;
+	char *size;
+	int ret;
+
+	size = at ? strndup(value, at - value) : strdup(value);
+	if (!size)
+		return err_set(e, -ENOMEM, "out of memory");
+	ret = one_size("size", size, &c->mem, e);
+	if (!ret && at)
+		ret = one_size("address", at + 1, &c->mem_base, e);
+	/* Nobody means 2 PiB: this is an address in bytes. */
+	if (!ret && at && c->mem_base / SZ_1M >= MAP_RAM_BASE)
+		ret = err_set(e, -EINVAL, "address \"%.80s\" counts MiB, as in lkvm: for bytes give @%" PRIu64,
+			      at + 1, c->mem_base / SZ_1M / SZ_1M);
+	free(size);
+	return ret;
+}
+
+static int take_swiotlb(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	uint64_t size = 0;
+	int ret = one_size("size", value, &size, e);
+
+	if (ret < 0)
+		return ret;
+	if (!size || !IS_ALIGNED(size, SZ_1M) || size / SZ_1M > UINT32_MAX)
+		return err_set(e, -EINVAL, "\"%.80s\" is not a whole number of MiB", value);
+	*(unsigned int *)dest = size / SZ_1M;
+	return 0;
+}
+
+static int take_affinity(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	cpu_set_t set;
+	int ret = parse_cpu_list(value, &set);
+
+	if (ret == -ERANGE)
+		return err_set(e, ret, "\"%.80s\" names a CPU above %d", value, CPU_SETSIZE - 1);
+	if (ret < 0)
+		return err_set(e, ret, "\"%.80s\" is not a list of CPUs: give for example 0-3,5", value);
+	return opt_string(o, value, dest, e);
+}
+
+/* The length has two names: lkvm's for all machines, and that of the branches with realms. */
+static int take_sve_vl(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	unsigned int *vl = dest;
+	uint64_t v = 0;
+	int ret = opt_number(o, value, &v, e);
+
+	if (ret < 0)
+		return ret;
+	if (v & (v - 1))
+		return err_set(e, -EINVAL, "%.80s is not a power of 2: give %d, 256, 512, 1024 or %d",
+			       value, SVE_VL_MIN, SVE_VL_MAX);
+	if (*vl && *vl != v)
+		return err_set(e, -EINVAL, "%.80s contradicts the %u bits given before", value, *vl);
+	*vl = v;
+	return 0;
+}
+
+static int take_rpv(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+	size_t len = strlen(value);
+
+	if (c->rpv_set)
+		return err_set(e, -EINVAL, "the personalization value is given twice");
+	if (len > CFG_RPV_SIZE)
+		return err_set(e, -EINVAL, "%zu bytes are too long: up to %d fit", len, CFG_RPV_SIZE);
+	memcpy(c->rpv, value, len);
+	c->rpv_set = true;
+	return 0;
+}
+
+static int take_rpv_hex(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+	size_t len;
+	int ret;
+
+	if (c->rpv_set)
+		return err_set(e, -EINVAL, "the personalization value is given twice");
+	ret = parse_hex(value, c->rpv, CFG_RPV_SIZE, &len);
+	if (ret < 0)
+		return err_set(e, ret, "\"%.20s%s\" is not 1 to %d pairs of hexadecimal digits",
+			       value, strlen(value) > 20 ? "..." : "", CFG_RPV_SIZE);
+	c->rpv_set = true;
+	return 0;
+}
+
+static int take_params(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	char **params = dest, *joined;
+	int n;
+
+	n = asprintf(&joined, "%s%s%s", *params ? *params : "", *params && **params ? " " : "",
+		     value);
+	if (n < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	free(*params);
+	*params = joined;
+	if (n >= CFG_CMDLINE_MAX)
+		return err_set(e, -EINVAL, "%d bytes of kernel parameters are too long: Linux takes "
+			       "%d", n, CFG_CMDLINE_MAX - 1);
+	return 0;
+}
+
+static int take_kaslr_seed(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+
+	c->kaslr_seed_set = true;
+	return opt_number(o, value, &c->kaslr_seed, e);
+}
+
+static int take_disk(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+	struct cfg_disk d = { 0 };
+	char *path, *flag, *next;
+
+	if (!strncmp(value, "scsi:", 5))
+		return err_set(e, -EINVAL, "\"%.80s\": this version has no SCSI target: give a file or a "
+			       "block device", value);
+	if (c->nr_disks == CFG_MAX_DISKS)
+		return err_set(e, -EINVAL, "\"%.80s\" is one too many: the machine has room for %d",
+			       value, CFG_MAX_DISKS);
+	path = strdup(value);
+	if (!path)
+		return err_set(e, -ENOMEM, "out of memory");
+	next = path;
+	strsep(&next, ",");
+	while ((flag = strsep(&next, ","))) {
+		if (!strcmp(flag, "ro")) {
+			d.readonly = true;
+		} else if (!strcmp(flag, "direct")) {
+			d.direct = true;
+		} else {
+			err_set(e, -EINVAL, "\"%.80s\" behind the file is unknown: give FILE[,ro]"
+				"[,direct]; a comma cannot be in a file's name", flag);
+			free(path);
+			return -EINVAL;
+		}
+	}
+	if (!*path) {
+		free(path);
+		return err_set(e, -EINVAL, "\"%.80s\" names no file", value);
+	}
+	d.path = path;
+	c->disk[c->nr_disks++] = d;
+	return 0;
+}
+
+static int take_tty(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	uint64_t n = 0;
+	int ret = opt_number(o, value, &n, e);
+
+	if (!ret)
+		*(unsigned int *)dest |= 1U << n;
+	return ret;
+}
+
+static int take_debug(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+
+	c->debug = true;
+	return 0;
+}
+
+static int take_gdb(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path);
+	uint64_t port;
+
+	if (!strncmp(value, "unix:", 5)) {
+		if (!value[5] || strlen(value + 5) >= room)
+			return err_set(e, -EINVAL, "\"%.80s\" is not unix: and a path of 1 to %zu bytes",
+				       value, room - 1);
+	} else if (parse_u64(value, &port) < 0 || port < 1 || port > 65535) {
+		return err_set(e, -EINVAL, "\"%.80s\" is neither a TCP port (1 to 65535) nor unix:PATH",
+			       value);
+	}
+	return opt_string(o, value, dest, e);
+}
+
+static int take_network(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	size_t n;
+
+	for (const char *p = value;; p += n + 1) {
+		n = strcspn(p, ",");
+		if (n == strlen("mode=none") && !strncmp(p, "mode=none", n))
+			return 0;
+		if (!p[n])
+			break;
+	}
+	return err_set(e, -EINVAL, "\"%.80s\": this version has no network device: leave the option "
+		       "out, or give mode=none", value);
+}
+
+static int take_transport(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	int ignored;
+
+	return opt_choice(o, value, &ignored, e);
+}
+
+/* ---- choices ------------------------------------------------------------------------------------ */
+
+static const struct opt_choice realm_choices[] = {
+	{ "kvm", MODE_KVM },		/* the first one is --realm without a value */
+	{ "emulated", MODE_EMULATED },
+	{ NULL }
+};
+
+#define WHY_GICV2 "the machine has a GICv3 only, as realms need it: give gicv3-its or gicv3"
+
+static const struct opt_choice irqchip_choices[] = {
+	{ "gicv3-its", IRQCHIP_GICV3_ITS },
+	{ "gicv3", IRQCHIP_GICV3 },
+	{ "gicv2", 0, WHY_GICV2 },
+	{ "gicv2m", 0, WHY_GICV2 },
+	{ NULL }
+};
+
+static const struct opt_choice hash_choices[] = {
+	{ "sha256", HASH_SHA256 },
+	{ "sha384", HASH_SHA384 },
+	{ "sha512", HASH_SHA512 },
+	{ NULL }
+};
+
+static const struct opt_choice console_choices[] = {
+	{ "serial", CONSOLE_SERIAL },
+	{ "virtio", CONSOLE_VIRTIO },
+	{ "hv", CONSOLE_VIRTIO },	/* hvc0 in the guest, as lkvm has it on arm64 */
+	{ NULL }
+};
+
+static const struct opt_choice loglevel_choices[] = {
+	{ "error", LOG_ERROR },
+	{ "warning", LOG_WARNING },
+	{ "info", LOG_INFO },
+	{ "debug", LOG_DEBUG },
+	{ NULL }
+};
+
+static const struct opt_choice compat_choices[] = {
+	{ "off", false },
+	{ "lkvm", true },
+	{ NULL }
+};
+
+static int take_compat(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	int lkvm = 0;
+	int ret = opt_choice(o, value, &lkvm, e);
+
+	if (!ret)
+		*(bool *)dest = lkvm;
+	return ret;
+}
+
+#define WHY_LEGACY "virtio before 1.0 is not offered: Linux speaks virtio 1 since 4.0, give mmio"
+
+static const struct opt_choice transport_choices[] = {
+	{ "mmio", 0 },
+	{ "pci", 0 },
+	{ "mmio-legacy", 0, WHY_LEGACY },
+	{ "pci-legacy", 0, WHY_LEGACY },
+	{ NULL }
+};
+
+/* ---- the table ---------------------------------------------------------------------------------- */
+
+enum { G_MACHINE, G_REALM, G_BOOT, G_DEVICES, G_RUNNING, G_COMPAT };
+
+static const char *const groups[] = {
+	[G_MACHINE] = "Machine",
+	[G_REALM] = "Realm",
+	[G_BOOT] = "Boot",
+	[G_DEVICES] = "Devices",
+	[G_RUNNING] = "Running",
+	[G_COMPAT] = "Compatibility",
+};
+
+#define TO(field)	.offset = offsetof(struct vm_config, field)
+#define NOOP(n, h, w)	{ .name = (n), .group = G_COMPAT, .flags = OPT_FLAG | OPT_NOOP, \
+			  .help = (h), .why = (w) }
+#define REFUSED(n, a, h, w) { .name = (n), .group = G_COMPAT, .arg = (a), .help = (h), .why = (w), \
+			  .flags = OPT_REFUSED | ((a) ? 0 : OPT_FLAG) }
+#define LATER		"not in this version: "
+
+static const struct opt options[] = {
+	/* Machine */
+	{ .name = "cpus", .letter = 'c', .group = G_MACHINE, .arg = "N", .key = "machine.cpus",
+	  .help = "number of vCPUs (default 2)",
+	  .text = "The default is fixed, whatever the host has, because the number is measured.",
+	  .parse = opt_uint, TO(cpus), .min = 1, .max = CFG_CPUS_MAX },
+	{ .name = "mem", .letter = 'm', .group = G_MACHINE, .arg = "SIZE", .key = "machine.memory",
+	  .help = "RAM, in MiB or with a unit (default 512)",
+	  .text = "The units are B, K, M, G, T and P, in either case. A realm needs a multiple of "
+		  "2 MiB. SIZE@ADDR moves the RAM from 2 GiB up to ADDR, which counts MiB too "
+		  "unless it has a unit.",
+	  .parse = take_mem },
+	{ .name = "irqchip", .group = G_MACHINE, .arg = "KIND", .key = "machine.irqchip",
+	  .help = "gicv3-its (default) or gicv3",
+	  .text = "A host that cannot do it is an error, not a reason to choose another: the kind "
+		  "is measured with the devicetree.",
+	  .parse = opt_choice, TO(irqchip), .choice = irqchip_choices },
+	{ .name = "ipa-bits", .group = G_MACHINE, .arg = "N", .key = "machine.ipa-bits",
+	  .help = "width of the guest's physical addresses",
+	  .text = "By default as narrow as the RAM allows, in a realm with one bit more for the "
+		  "split into a protected and a shared half, 33 at least.",
+	  .parse = opt_uint, TO(ipa_bits), .min = IPA_MIN_BITS, .max = IPA_MAX_BITS },
+	{ .name = "vcpu-affinity", .group = G_MACHINE, .arg = "LIST", .key = "machine.vcpu-affinity",
+	  .help = "host CPUs on which the vCPUs may run, as 0-3,5",
+	  .parse = take_affinity, TO(vcpu_affinity) },
+	{ .name = "sve-max-vl", .group = G_MACHINE, .arg = "BITS", .key = "machine.sve-max-vl",
+	  .help = "give the guest SVE, with vectors up to BITS",
+	  .text = "A power of 2 from 128 to 2048. Without this option there is no SVE, because "
+		  "what the host has must not change what is measured.",
+	  .parse = take_sve_vl, TO(sve_max_vl), .min = SVE_VL_MIN, .max = SVE_VL_MAX },
+	{ .name = "sve-vl", .group = G_MACHINE, .arg = "BITS",
+	  .help = "the same as --sve-max-vl",
+	  .parse = take_sve_vl, TO(sve_max_vl), .min = SVE_VL_MIN, .max = SVE_VL_MAX },
+	{ .name = "disable-sve", .group = G_MACHINE, .flags = OPT_FLAG,
+	  .help = "no SVE, which is the default",
+	  .parse = opt_flag, TO(sve_disabled) },
+	{ .name = "pmu", .group = G_MACHINE, .flags = OPT_FLAG | OPT_NEGATE, .key = "machine.pmu",
+	  .help = "give the guest a performance monitor (PMUv3)",
+	  .parse = opt_flag, TO(pmu) },
+	{ .name = "pmu-counters", .group = G_MACHINE, .arg = "N", .key = "machine.pmu-counters",
+	  .help = "number of its event counters",
+	  .parse = opt_uint, TO(pmu_counters), .min = 1, .max = PMU_COUNTERS_MAX },
+	{ .name = "hugetlbfs", .group = G_MACHINE, .arg = "DIR", .key = "machine.hugetlbfs",
+	  .help = "take the RAM from this hugetlbfs mount",
+	  .parse = opt_string, TO(hugetlbfs) },
+
+	/* Realm */
+	{ .name = "realm", .group = G_REALM, .flags = OPT_OPTIONAL, .arg = "KIND", .key = "realm.mode",
+	  .help = "run as a realm: kvm (default) or emulated",
+	  .text = "With kvm the host's kernel and its Realm Management Monitor run and protect the "
+		  "realm, and nothing else takes their place. With emulated realmtool plays the "
+		  "monitor on any arm64 KVM host: the guest behaves as in a realm, and nothing is "
+		  "protected.",
+	  .parse = opt_choice, TO(mode), .choice = realm_choices },
+	{ .name = "measurement-algo", .group = G_REALM, .arg = "ALGO", .key = "realm.measurement-algo",
+	  .help = "sha256 (default), sha384 or sha512",
+	  .text = "SHA-384 came with version 2.0 of the Realm Management Monitor.",
+	  .parse = opt_choice, TO(hash), .choice = hash_choices },
+	{ .name = "realm-pv", .group = G_REALM, .arg = "TEXT", .key = "realm.personalization",
+	  .help = "personalization value, up to 64 bytes",
+	  .text = "The rest of the 64 bytes is zero. It is part of what a token says about the "
+		  "realm.",
+	  .parse = take_rpv },
+	{ .name = "realm-pv-hex", .group = G_REALM, .arg = "HEX", .key = "realm.personalization-hex",
+	  .help = "the same in hexadecimal digits",
+	  .parse = take_rpv_hex },
+	{ .name = "emulated-strict", .group = G_REALM, .flags = OPT_FLAG, .key = "realm.emulated-strict",
+	  .help = "emulated: fault on memory that was given up",
+	  .text = "With it a guest's access to a protected address that is EMPTY is an external "
+		  "abort, as in a real realm; without it such an access reads zeros. Each change of "
+		  "such a range stops all vCPUs for a moment.",
+	  .parse = opt_flag, TO(emulated_strict) },
+
+	/* Boot */
+	{ .name = "kernel", .letter = 'k', .group = G_BOOT, .arg = "FILE", .key = "boot.kernel",
+	  .help = "kernel: Image, Image.gz, zboot or a flat image",
+	  .text = "The first word that is no option is the kernel too.",
+	  .parse = opt_string, TO(kernel) },
+	{ .name = "initrd", .letter = 'i', .group = G_BOOT, .arg = "FILE", .key = "boot.initrd",
+	  .help = "initial RAM disk",
+	  .parse = opt_string, TO(initrd) },
+	{ .name = "params", .letter = 'p', .group = G_BOOT, .arg = "TEXT", .key = "boot.params",
+	  .flags = OPT_REPEAT | OPT_EMPTY,
+	  .help = "kernel parameters; several are joined",
+	  .text = "Given several times, the parts are joined with a blank. Up to 2047 bytes.",
+	  .parse = take_params, TO(params) },
+	{ .name = "firmware", .letter = 'f', .group = G_BOOT, .arg = "FILE", .key = "boot.firmware",
+	  .help = "firmware (UEFI) instead of a kernel",
+	  .parse = opt_string, TO(firmware) },
+	{ .name = "firmware-address", .group = G_BOOT, .arg = "ADDR", .key = "boot.firmware-address",
+	  .help = "where it goes (default: the RAM's base)",
+	  .parse = opt_u64, TO(firmware_addr), .min = MAP_RAM_BASE, .max = UINT64_MAX },
+	{ .name = "flash", .letter = 'F', .group = G_BOOT, .arg = "FILE", .key = "boot.flash",
+	  .help = "flash image, for the firmware's variables",
+	  .parse = opt_string, TO(flash) },
+	{ .name = "dtb", .group = G_BOOT, .arg = "FILE", .key = "boot.dtb",
+	  .help = "use this devicetree instead of the generated",
+	  .text = "An initrd goes where its /chosen node says.",
+	  .parse = opt_string, TO(dtb) },
+	{ .name = "dump-dtb", .group = G_BOOT, .arg = "FILE",
+	  .help = "write the generated devicetree to FILE",
+	  .parse = opt_string, TO(dump_dtb) },
+	{ .name = "swiotlb", .group = G_BOOT, .arg = "SIZE", .key = "boot.swiotlb",
+	  .help = "size of a realm's shared I/O buffers, in MiB",
+	  .text = "Adds a swiotlb= parameter for Linux, which otherwise takes 64 MiB of the realm's "
+		  "RAM to share data with its devices.",
+	  .parse = take_swiotlb, TO(swiotlb_mib) },
+	{ .name = "kaslr-seed", .group = G_BOOT, .arg = "N", .key = "boot.kaslr-seed",
+	  .help = "seed for the kernel's address layout",
+	  .text = "It is a part of the devicetree and so of a realm's measurement; without the "
+		  "option there is none.",
+	  .parse = take_kaslr_seed, .max = UINT64_MAX },
+	{ .name = "nodefaults", .group = G_BOOT, .flags = OPT_FLAG | OPT_NEGATE, .key = "boot.nodefaults",
+	  .help = "as lkvm: append no kernel parameters",
+	  .text = "Called as realmtool nothing is appended anyway.",
+	  .parse = opt_flag, TO(nodefaults) },
+
+	/* Devices */
+	{ .name = "disk", .letter = 'd', .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "FILE",
+	  .key = "device.disk",
+	  .help = "disk from a file or block device; repeatable",
+	  .text = "FILE,ro is read-only, FILE,direct goes past the host's page cache; both may "
+		  "stand together. Up to 60.",
+	  .parse = take_disk },
+	{ .name = "rng", .group = G_DEVICES, .flags = OPT_FLAG | OPT_NEGATE, .key = "device.rng",
+	  .help = "entropy device",
+	  .parse = opt_flag, TO(rng) },
+	{ .name = "console", .group = G_DEVICES, .arg = "KIND", .key = "device.console",
+	  .help = "serial (default, ttyS0) or virtio (hvc0)",
+	  .text = "The word hv is another name of virtio.",
+	  .parse = opt_choice, TO(console), .choice = console_choices },
+	{ .name = "tty", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "N", .key = "device.tty",
+	  .help = "give serial port N (0 to 3) a pty; repeatable",
+	  .parse = take_tty, TO(tty_mask), .max = MAP_UART_COUNT - 1 },
+
+	/* Running */
+	{ .name = "name", .group = G_RUNNING, .arg = "NAME", .key = "machine.name",
+	  .help = "name of the guest (default guest-PID)",
+	  .parse = take_name, TO(name) },
+	{ .name = "no-reboot", .group = G_RUNNING, .flags = OPT_FLAG, .key = "run.no-reboot",
+	  .help = "end with 0 when the guest resets",
+	  .parse = opt_flag, TO(no_reboot) },
+	{ .name = "loglevel", .group = G_RUNNING, .arg = "LEVEL", .key = "run.loglevel",
+	  .help = "error, warning, info or debug",
+	  .text = "The default is warning, and info when called as lkvm.",
+	  .parse = opt_choice, TO(loglevel), .choice = loglevel_choices },
+	{ .name = "debug", .group = G_RUNNING, .flags = OPT_FLAG,
+	  .help = "the same as --loglevel debug",
+	  .parse = take_debug },
+	{ .name = "gdb", .group = G_RUNNING, .arg = "WHERE", .key = "run.gdb",
+	  .help = "serve gdb at a TCP PORT or unix:PATH",
+	  .text = "The port is open on the loopback address only. The guest waits for gdb. Not for "
+		  "KVM realms, into which nobody can look.",
+	  .parse = take_gdb, TO(gdb) },
+	{ .name = "dev", .group = G_RUNNING, .arg = "FILE", .key = "run.kvm-device",
+	  .help = "KVM device (default /dev/kvm)",
+	  .parse = opt_string, TO(kvm_dev) },
+	{ .name = "compat", .group = G_RUNNING, .arg = "HOW", .key = "run.compat",
+	  .help = "behave as lkvm, or not: off",
+	  .text = "The default is lkvm when the program is called as lkvm, lkvm-static or vm, else "
+		  "off. With lkvm the log level is info, kernel parameters are appended, and a reset "
+		  "ends the run.",
+	  .parse = take_compat, TO(lkvm), .choice = compat_choices },
+	{ .name = "help", .letter = 'h', .group = G_RUNNING, .flags = OPT_FLAG,
+	  .help = "print this list",
+	  .parse = take_help },
+
+	/* Compatibility: what lkvm and its branches for realms have */
+	NOOP("restricted_mem", "private memory from guest_memfd",
+	     "a realm takes its memory from guest_memfd by itself where the kernel has it"),
+	NOOP("guest-memfd", "guest memory from guest_memfd",
+	     "a realm takes its memory from guest_memfd by itself where the kernel has it"),
+	NOOP("force-pci", "virtio devices on PCI",
+	     "virtio devices are on virtio-mmio in this version; the guest sees the same devices"),
+	{ .name = "virtio-transport", .group = G_COMPAT, .flags = OPT_NOOP, .arg = "KIND",
+	  .help = "bus of the virtio devices: mmio or pci",
+	  .why = "virtio devices are on virtio-mmio in this version; the guest sees the same devices",
+	  .parse = take_transport, .choice = transport_choices },
+	{ .name = "network", .letter = 'n', .group = G_COMPAT, .flags = OPT_NOOP, .arg = "mode=none",
+	  .help = "network device; only mode=none is possible",
+	  .why = "this version has no network device",
+	  .parse = take_network },
+	NOOP("no-dhcp", "no ip=dhcp parameter", "the parameter is never added"),
+	{ .name = "no-pvtime", .group = G_COMPAT, .flags = OPT_FLAG | OPT_NOOP,
+	  .help = "no stolen time", .why = "the guest is offered no stolen time",
+	  .parse = opt_flag, TO(no_pvtime) },
+	NOOP("disable-mte", "no memory tagging", "the guest is offered no memory tagging"),
+	NOOP("debug-ioport", "trace I/O ports", "arm64 has no I/O ports"),
+	REFUSED("pkvm", NULL, "protected VM of pKVM",
+		LATER "use --realm, or leave it out for a VM that nothing protects"),
+	REFUSED("protected", NULL, "protected VM of pKVM",
+		LATER "use --realm, or leave it out for a VM that nothing protects"),
+	REFUSED("balloon", NULL, "memory balloon", LATER "give the guest what it needs with --mem"),
+	REFUSED("vsock", "CID", "socket device",
+		LATER "use a console (--tty) to talk to the guest"),
+	REFUSED("9p", "DIR,TAG", "shared folder",
+		LATER "put the files on a --disk or into the --initrd"),
+	REFUSED("vfio-pci", "DEVICE", "PCI device of the host", LATER "run without the device"),
+	REFUSED("viommu", NULL, "IOMMU of the guest", LATER "run without it"),
+	REFUSED("iommufd-vdevice", NULL, "virtual device of iommufd", LATER "run without it"),
+	REFUSED("nested", NULL, "KVM in the guest", LATER "the guest runs at EL1 only, leave it out"),
+	REFUSED("e2h0", NULL, "nested guest without VHE", LATER "the guest runs at EL1 only, leave it out"),
+	REFUSED("aarch32", NULL, "32-bit guest", "realms are 64-bit: use an arm64 kernel, or lkvm"),
+	REFUSED("psci", "VERSION", "version of PSCI",
+		"the guest gets the newest PSCI that KVM has: leave it out"),
+	REFUSED("counter-offset", "N", "offset of the guest's counter",
+		LATER "the guest's counter is the one KVM gives: leave it out"),
+	REFUSED("override-bad-firmware-cntfrq", "HZ", "timer frequency in the devicetree",
+		"set CNTFRQ_EL0 in the host's firmware, or give a devicetree of your own with --dtb"),
+	REFUSED("measurement-log", NULL, "event log in guest memory",
+		LATER "it would change the measurement: leave it out"),
+	REFUSED("virtio-legacy", NULL, "virtio before 1.0", WHY_LEGACY),
+	REFUSED("sandbox", "SCRIPT", "script run in the default root file system",
+		LATER "start the script from an --initrd or a --disk"),
+	REFUSED("vnc", NULL, "VNC display", "an arm64 guest has no display: use the console"),
+	REFUSED("gtk", NULL, "GTK display", "an arm64 guest has no display: use the console"),
+	REFUSED("sdl", NULL, "SDL display", "an arm64 guest has no display: use the console"),
+	REFUSED("debug-single-step", NULL, "single step the guest", "use --gdb and its stepi"),
+	REFUSED("debug-mmio", NULL, "trace device accesses", LATER "use --debug or --gdb"),
+	REFUSED("debug-iodelay", "MS", "delay I/O", LATER "leave it out"),
+};
+_Static_assert(ARRAY_SIZE(options) <= OPT_MAX, "raise OPT_MAX");
+
+const struct opt_table run_options = {
+	.opt = options,
+	.nr = ARRAY_SIZE(options),
+	.group = groups,
+	.nr_groups = ARRAY_SIZE(groups),
+	.word = "kernel",
+	.hint = "\"run --help\" lists them all",
+};
+
+/* ---- from words to a config ----------------------------------------------------------------------- */
+
+static bool has_swiotlb(const struct vm_config *c)
+{
+	return c->swiotlb_mib || (c->params && strstr(c->params, "swiotlb="));
+}
+
+/* What is no error, but not what the user may think it is. */
+static void tell(const struct vm_config *c, const struct opt_state *st)
+{
+	opt_log_noops(&run_options, st);
+	for (unsigned int i = 0; i < run_options.nr && c->mode == MODE_PLAIN; i++)
+		if (st->count[i] && options[i].group == G_REALM)
+			log_warning("option --%s has no effect without --realm", options[i].name);
+	if (c->mode != MODE_PLAIN && c->mem < SWIOTLB_WARN && !has_swiotlb(c))
+		log_warning("%" PRIu64 " MiB of RAM are little for a realm: Linux takes 64 MiB of them for "
+			    "shared I/O buffers; give more with --mem, or make the buffers smaller with "
+			    "--swiotlb SIZE", c->mem / SZ_1M);
+}
+
+int options_run(struct vm_config *c, bool lkvm, int argc, char **argv, struct err *e)
+{
+	struct opt_state st = { 0 };
+	int ret;
+
+	config_defaults(c);
+	c->lkvm = lkvm;
+	ret = opt_parse(&run_options, &st, c, argc, argv, e);
+	if (ret)
+		return ret;
+
+	if (c->debug)
+		c->loglevel = LOG_DEBUG;
+	else if (!opt_given(&run_options, &st, "loglevel"))
+		c->loglevel = c->lkvm ? LOG_INFO : LOG_WARNING;
+	log_set_level(c->loglevel);
+
+	if (!c->name && asprintf(&c->name, "guest-%d", (int)getpid()) < 0) {
+		c->name = NULL;
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	if (c->lkvm && c->firmware && c->initrd) {
+		/* lkvm goes on here; called as realmtool it is an error, because an initrd is measured */
+		log_warning("option --initrd is ignored: a firmware takes its initrd from a disk");
+		free(c->initrd);
+		c->initrd = NULL;
+	}
+	ret = config_check(c, e);
+	if (ret < 0)
+		return ret;
+	tell(c, &st);
+	return 0;
+}

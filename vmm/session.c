@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vmm/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "virtio/virtio.h"
+#include "vmm/board/flash.h"
+#include "vmm/cmdline.h"
+#include "vmm/core/log.h"
+
+#define HINT_SECONDS	10
+#define SILENT_RESETS	3
+#define NSEC_PER_SEC	UINT64_C(1000000000)
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static int open_disk(const struct cfg_disk *d, struct err *e)
+{
+	int flags = (d->readonly ? O_RDONLY : O_RDWR) | (d->direct ? O_DIRECT : 0) | O_CLOEXEC;
+	struct flock lock = { .l_type = d->readonly ? F_RDLCK : F_WRLCK };
+	struct stat st;
+	int fd, ret;
+
+	if (stat(d->path, &st) == 0 && S_ISDIR(st.st_mode))
+		return err_set(e, -EISDIR, "disk %s is a directory; name an image file or a block device",
+			       d->path);
+	/* O_NONBLOCK: a FIFO must not keep us waiting; it has no effect on files and disks */
+	fd = open(d->path, flags | O_NONBLOCK);
+	if (fd < 0) {
+		ret = -errno;
+		if (ret == -EINVAL && d->direct)
+			return err_set(e, ret, "disk %s: this file system has no O_DIRECT; leave out "
+				       "\"direct\"", d->path);
+		if ((ret == -EACCES || ret == -EROFS) && !d->readonly)
+			return err_set(e, ret, "disk %s: %s; make it writable or add \",ro\"", d->path,
+				       strerror(-ret));
+		return err_set(e, ret, "disk %s: %s", d->path, strerror(-ret));
+	}
+	if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))) {
+		ret = err_set(e, -ENOTBLK, "disk %s is neither a file nor a block device", d->path);
+		goto fail;
+	}
+	if (S_ISREG(st.st_mode) && st.st_size < 512) {
+		ret = err_set(e, -EINVAL, "disk %s: %lld bytes are less than one sector; make it "
+			      "larger (truncate -s SIZE)", d->path, (long long)st.st_size);
+		goto fail;
+	}
+	/* belongs to the open file: also two --disk of one command line collide */
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		ret = errno == EAGAIN || errno == EACCES ?
+			err_set(e, -EBUSY, "disk %s is locked: another VM uses it; stop that one, or "
+				"give it \",ro\" in both", d->path) :
+			err_set(e, -errno, "disk %s: cannot lock it: %s", d->path, strerror(errno));
+		goto fail;
+	}
+	return fd;
+
+fail:
+	close(fd);
+	return ret;
+}
+
+static void close_files(struct session *s)
+{
+	loader_close(&s->files);
+	for (unsigned int i = 0; i < s->cfg->nr_disks; i++)
+		if (s->disk_fd[i] >= 0)
+			close(s->disk_fd[i]);
+	if (s->flash_fd >= 0)
+		close(s->flash_fd);
+}
+
+static int open_files(struct session *s, struct err *e)
+{
+	const struct vm_config *c = s->cfg;
+	struct stat st;
+	int ret;
+
+	s->flash_fd = -1;
+	for (unsigned int i = 0; i < CFG_MAX_DISKS; i++)
+		s->disk_fd[i] = -1;
+	s->files = (struct loader_files){
+		.kernel = -1, .initrd = -1, .firmware = -1, .dtb = -1,
+		.kernel_path = c->kernel,
+		.initrd_path = c->initrd,
+		.firmware_path = c->firmware,
+		.dtb_path = c->dtb,
+	};
+	ret = loader_open(&s->files, e);
+	for (unsigned int i = 0; i < c->nr_disks && !ret; i++) {
+		s->disk_fd[i] = open_disk(&c->disk[i], e);
+		ret = MIN(s->disk_fd[i], 0);
+	}
+	if (!ret && c->flash) {
+		s->flash_fd = flash_open(c->flash, false, e);
+		ret = MIN(s->flash_fd, 0);
+		if (!ret && fstat(s->flash_fd, &st) == 0)
+			s->flash_bytes = st.st_size;
+	}
+	if (ret < 0)
+		close_files(s);
+	return ret;
+}
+
+static int dump_dtb(const struct vm_config *c, const struct layout *l, struct err *e)
+{
+	int fd = open(c->dump_dtb, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	ssize_t n;
+
+	if (fd < 0)
+		return err_set(e, -errno, "--dump-dtb %s: %s", c->dump_dtb, strerror(errno));
+	n = write(fd, l->dtb, MAP_DTB_SIZE);
+	if (close(fd) < 0 || n != (ssize_t)MAP_DTB_SIZE)
+		return err_set(e, -EIO, "--dump-dtb %s: cannot write %u bytes", c->dump_dtb,
+			       (unsigned int)MAP_DTB_SIZE);
+	return 0;
+}
+
+/* ---- terminals ------------------------------------------------------------------------------- */
+
+static bool is_virtio(const struct session *s, unsigned int n)
+{
+	return n == 0 && s->cfg->console == CONSOLE_VIRTIO;
+}
+
+static size_t term_input(void *ctx, const void *buf, size_t len)
+{
+	struct session_term *t = ctx;
+	struct machine *m = t->s->m;
+
+	if (!m)
+		return 0;	/* between two boots: kept */
+	if (is_virtio(t->s, t->n))
+		return virtio_console_input(m->console, buf, len);
+	return uart_input(m->uart[t->n].uart, buf, len);
+}
+
+static void term_resize(void *ctx, uint16_t cols, uint16_t rows)
+{
+	struct session_term *t = ctx;
+
+	if (t->s->m && is_virtio(t->s, t->n))
+		virtio_console_resize(t->s->m->console, cols, rows);
+}
+
+static void term_leave(void *ctx)
+{
+	struct session_term *t = ctx;
+
+	if (t->s->m)
+		machine_end(t->s->m, END_LEAVE);
+}
+
+static void term_writable(void *ctx)
+{
+	struct session_term *t = ctx;
+	struct machine *m = t->s->m;
+
+	if (!m)
+		return;
+	if (is_virtio(t->s, t->n))
+		virtio_console_writable(m->console);
+	uart_writable(m->uart[t->n].uart);
+}
+
+static size_t console_out(void *ctx, unsigned int n, const void *buf, size_t len)
+{
+	struct session *s = ctx;
+
+	return s->term[n].term ? term_write(s->term[n].term, buf, len) : len;
+}
+
+static void input_room(void *ctx, unsigned int n)
+{
+	struct session *s = ctx;
+
+	if (s->term[n].term)
+		term_input_ready(s->term[n].term);
+}
+
+static int open_terms(struct session *s, struct err *e)
+{
+	int ret = 0;
+
+	for (unsigned int n = 0; n < TERM_MAX && !ret; n++) {
+		struct session_term *t = &s->term[n];
+		struct term_client c = {
+			.input = term_input,
+			.resize = term_resize,
+			.leave = term_leave,
+			.writable = term_writable,
+			.ctx = t,
+		};
+
+		t->s = s;
+		t->n = n;
+		if (s->cfg->tty_mask & 1U << n)
+			ret = term_open_pty(&s->loop, &c, &t->term, e);
+		else if (n == 0)
+			ret = term_open_stdio(&s->loop, &c, &t->term, e);
+	}
+	return ret;
+}
+
+static void close_terms(struct session *s)
+{
+	for (unsigned int n = 0; n < TERM_MAX; n++) {
+		if (!s->term[n].term)
+			continue;
+		term_flush(s->term[n].term, 1000);
+		term_close(s->term[n].term);
+		s->term[n].term = NULL;
+	}
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static void on_signal(struct loop_src *src, uint32_t events)
+{
+	struct session *s = container_of(src, struct session, sig);
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(src->fd, &si, sizeof(si)) == sizeof(si)) {
+		s->signal = si.ssi_signo;
+		log_info("%s: ending the VM", strsignal(s->signal));
+		if (s->m)
+			machine_end(s->m, END_LEAVE);
+	}
+}
+
+static int open_signals(struct session *s, sigset_t *old, struct err *e)
+{
+	sigset_t set;
+	int ret;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+	s->sig.fn = on_signal;
+	s->sig.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->sig.fd < 0)
+		return err_set(e, -errno, "signalfd: %s", strerror(errno));
+	ret = loop_add(&s->loop, &s->sig, EPOLLIN);
+	if (ret < 0)
+		return err_set(e, ret, "signals: %s", strerror(-ret));
+	sigprocmask(SIG_BLOCK, &set, old);
+	return 0;
+}
+
+static void on_hint(struct loop_timer *t)
+{
+	struct session *s = container_of(t, struct session, hint);
+	struct ipa_split split;
+	char earlycon[64];
+
+	if (!s->m || !s->term[0].term || term_bytes_out(s->term[0].term))
+		return;
+	split = s->m->realm.split;
+	cmdline_earlycon(&split, earlycon);
+	log_warning("no byte on the guest's console for %d s. Try -p \"%s\", look at console= (%s here) "
+		    "and at the RAM (-m; %" PRIu64 " MiB here%s)", HINT_SECONDS, earlycon,
+		    s->cfg->console == CONSOLE_VIRTIO ? "hvc0" : "ttyS0", s->cfg->mem / SZ_1M,
+		    split.shared ? ", 64 of them for swiotlb" : "");
+}
+
+/* ---- boots ----------------------------------------------------------------------------------- */
+
+static int make_layout(struct session *s, struct layout *l, bool first, struct err *e)
+{
+	int ret = layout_make(s->cfg, &s->files, s->flash_bytes, l, e);
+
+	if (ret < 0 || !first)
+		return ret;
+	log_info("%s, %u-bit IPA space, kernel command line: \"%s\"", l->load.kind, l->split.bits,
+		 l->cmdline);
+	if (s->cfg->dump_dtb) {
+		ret = dump_dtb(s->cfg, l, e);
+		if (ret < 0)
+			layout_free(l);
+	}
+	return ret;
+}
+
+static int make_machine(struct session *s, bool first, struct err *e)
+{
+	struct layout l;
+	int ret;
+
+	ret = make_layout(s, &l, first, e);
+	if (ret < 0)
+		return ret;
+	ret = machine_create(&s->machine, s->cfg, &l, &s->env, e);
+	/* The image is in the guest's memory: its copies here are not needed any more. */
+	layout_free(&l);
+	s->machine.layout = NULL;
+	return ret;
+}
+
+/* Return: the end's reason (enum machine_end), or a negative errno. */
+static int boot(struct session *s, bool first, struct err *e)
+{
+	uint64_t begin = now_ns();
+	int ret;
+
+	loop_rearm(&s->loop);
+	ret = make_machine(s, first, e);
+	if (ret < 0)
+		return ret;
+	s->m = &s->machine;
+	if (first && s->cfg->gdb)
+		ret = session_gdb_start(s, e);
+	else if (s->gdb)
+		gdb_on_reset(s->gdb);
+	if (!ret)
+		ret = machine_start(s->m, e);
+	if (!ret) {
+		/* input and window size may have waited for a machine */
+		for (unsigned int n = 0; n < TERM_MAX; n++)
+			if (s->term[n].term)
+				term_input_ready(s->term[n].term);
+		loop_timer_set(&s->hint, HINT_SECONDS * NSEC_PER_SEC);
+		ret = loop_run(&s->loop);
+		if (ret < 0)
+			err_set(e, ret, "event loop: %s", strerror(-ret));
+	}
+	machine_end(s->m, END_LEAVE);
+	loop_timer_set(&s->hint, 0);
+	machine_stop(s->m);
+	if (!ret) {
+		ret = atomic_load(&s->m->end);
+		if (ret == END_FAILED) {
+			*e = s->m->failure;
+			ret = e->code ? e->code : -EIO;
+		}
+	}
+	log_debug("first KVM_RUN %" PRIu64 " us after the machine's construction began",
+		  s->m->first_run_ns > begin ? (s->m->first_run_ns - begin) / 1000 : 0);
+	machine_log_stats(s->m);
+	s->m = NULL;
+	machine_destroy(&s->machine);
+	return ret;
+}
+
+static int boots(struct session *s, struct err *e)
+{
+	bool first = true;
+	int ret;
+
+	for (;;) {
+		uint64_t before = s->term[0].term ? term_bytes_out(s->term[0].term) : 0;
+
+		ret = boot(s, first, e);
+		if (ret != END_RESET || s->cfg->no_reboot || s->cfg->lkvm || s->signal)
+			break;
+		first = false;
+		if (!s->term[0].term || term_bytes_out(s->term[0].term) == before)
+			s->silent_resets++;
+		else
+			s->silent_resets = 0;
+		if (s->silent_resets == SILENT_RESETS)
+			return err_set(e, -ELOOP, "the guest reset itself %d times without a byte on its "
+				       "console; look at kernel, -p and -m, or use --no-reboot", SILENT_RESETS);
+		log_info("the guest resets; starting it again");
+	}
+	if (ret < 0)
+		return ret;
+	if (s->signal)
+		return 128 + s->signal;
+	if (s->cfg->lkvm)
+		log_info("KVM session ended normally.");
+	return 0;
+}
+
+static int check_here(const struct vm_config *c, struct err *e)
+{
+	if (!c->kernel && !c->firmware)
+		return err_set(e, -EINVAL, "no kernel given; name one: run -k Image, or --firmware FILE");
+	if (c->mode == MODE_KVM)
+		return err_set(e, -EOPNOTSUPP, "--realm=kvm: this version of realmtool cannot launch KVM "
+			       "realms; --realm=emulated rehearses without protection");
+	return 0;
+}
+
+#ifndef __aarch64__
+/* Everywhere but on arm64: the devicetree can be made, a guest cannot run. */
+static int without_kvm(struct session *s, struct err *e)
+{
+	struct layout l;
+	int ret;
+
+	if (!s->cfg->dump_dtb)
+		return err_set(e, -ENOSYS, "this machine is not arm64 and cannot run the guest; `make run` "
+			       "boots it in the test bed (QEMU), `make ARCH=arm64` builds for a host that can");
+	ret = make_layout(s, &l, true, e);
+	if (ret < 0)
+		return ret;
+	layout_free(&l);
+	log_warning("%s is written; nothing was run, because this machine is not arm64",
+		    s->cfg->dump_dtb);
+	return 0;
+}
+#endif
+
+int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err *e)
+{
+	struct session s = { .cfg = c, .sig.fd = -1, .hint.src.fd = -1 };
+	sigset_t old;
+	int ret;
+
+	ret = check_here(c, e);
+	if (ret < 0)
+		return ret;
+	ret = open_files(&s, e);
+	if (ret < 0)
+		return ret;
+#ifndef __aarch64__
+	if (!sys) {
+		ret = without_kvm(&s, e);
+		goto out_files;
+	}
+#endif
+	s.env = (struct machine_env){
+		.loop = &s.loop,
+		.sys = sys,
+		.disk_fd = s.disk_fd,
+		.flash_fd = s.flash_fd,
+		.out = console_out,
+		.input_room = input_room,
+		.on_debug = c->gdb ? session_on_debug : NULL,
+		.ctx = &s,
+	};
+	sigprocmask(SIG_SETMASK, NULL, &old);
+	ret = loop_init(&s.loop, e);
+	if (ret < 0)
+		goto out_files;
+	ret = loop_timer_add(&s.loop, &s.hint, on_hint);
+	if (ret < 0)
+		err_set(e, ret, "timer: %s", strerror(-ret));
+	if (!ret)
+		ret = open_signals(&s, &old, e);
+	if (!ret)
+		ret = open_terms(&s, e);
+	if (!ret)
+		ret = boots(&s, e);
+	gdb_close(s.gdb, ret < 0 ? 1 : ret);
+	close_terms(&s);
+	if (s.sig.fd >= 0) {
+		loop_del(&s.loop, &s.sig);
+		close(s.sig.fd);
+	}
+	loop_timer_del(&s.loop, &s.hint);
+	loop_destroy(&s.loop);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+out_files:
+	close_files(&s);
+	return ret;
+}

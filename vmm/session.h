@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A session: one `run` from beginning to end. It owns what outlives a reset of the guest (open
+ * files, terminals, the event loop, the debugger) and builds one machine after another.
+ */
+#ifndef VMM_SESSION_H
+#define VMM_SESSION_H
+
+#include "vmm/gdb.h"
+#include "vmm/machine.h"
+#include "vmm/term.h"
+
+struct session;
+
+struct session_term {
+	struct session *s;
+	unsigned int n;
+	struct term *term;
+};
+
+struct session {
+	const struct vm_config *cfg;
+	struct loader_files files;
+	int disk_fd[CFG_MAX_DISKS];
+	int flash_fd;
+	uint64_t flash_bytes;
+
+	struct loop loop;
+	struct session_term term[TERM_MAX];
+	struct loop_src sig;
+	struct loop_timer hint;		/* no byte on the console after a while */
+	struct machine_env env;
+	struct machine *m;		/* the machine of this boot, NULL between two */
+	struct machine machine;
+	struct gdb *gdb;
+	unsigned int silent_resets;
+	int signal;			/* that ended the session, 0: none */
+};
+
+/**
+ * session_run() - boot, serve, reboot, end
+ * @c:   checked options
+ * @sys: the KVM seam, NULL: the real kernel
+ *
+ * Return: exit code 0 or more (128 + N after signal N), or a negative errno with @e filled.
+ */
+int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err *e);
+
+/** session_gdb_start() - start the debugger's server; the first machine exists, its vCPUs do not run */
+int session_gdb_start(struct session *s, struct err *e);
+/** session_on_debug() - struct machine_env.on_debug */
+void session_on_debug(void *ctx, struct vcpu *v);
+
+#endif

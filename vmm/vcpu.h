@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vCPUs: one thread each, in and out of KVM_RUN.
+ *
+ * Keeping vCPUs out of the guest. A vCPU thread says that it is in the guest (in_guest) and then
+ * looks whether it may be (vm-wide hold count, its own held flag); who wants it out sets the
+ * latter and then looks at the former. Both sides are sequentially consistent, so one of them
+ * sees the other. Only being in the guest counts: a thread that waits for a lock of ours while
+ * it handles an exit is out, so whoever holds that lock can wait for it here.
+ */
+#ifndef VMM_VCPU_H
+#define VMM_VCPU_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "vmm/core/kvm.h"
+
+struct machine;
+
+#define VCPU_EXIT_REASONS 64	/* more than KVM has */
+
+struct vcpu {
+	struct kvm_vcpu k;
+	struct machine *m;
+	pthread_t thread;
+	bool created;				/* the thread is to be joined */
+	_Atomic bool started;			/* @thread is set: it can be kicked */
+	_Atomic bool in_guest;
+	_Atomic bool held;			/* gdb keeps this one out */
+	_Atomic uint64_t exits[VCPU_EXIT_REASONS];	/* exits to user space by reason */
+};
+
+/** vcpus_create() - create and initialise all of the machine's vCPUs in KVM, not yet running */
+int vcpus_create(struct machine *m, struct err *e);
+/** vcpus_pmu() - the PMUs' second step, after the GIC is initialised */
+int vcpus_pmu(struct machine *m, struct err *e);
+/** vcpus_start() - start the threads */
+int vcpus_start(struct machine *m, struct err *e);
+/** vcpus_kick() - get vCPUs out of KVM_RUN, for them to look at what changed */
+void vcpus_kick(struct machine *m);
+/** vcpus_running() - threads that have not ended */
+unsigned int vcpus_running(struct machine *m);
+/** vcpus_join() - after vcpus_running() is 0 */
+void vcpus_join(struct machine *m);
+/** vcpus_destroy() - close them */
+void vcpus_destroy(struct machine *m);
+
+/** vcpus_stop() - hold all vCPUs but @self out of the guest; counted, any thread */
+void vcpus_stop(struct machine *m, const struct vcpu *self);
+/** vcpus_go() - undo one vcpus_stop() */
+void vcpus_go(struct machine *m);
+/** vcpu_hold() - hold one vCPU out of the guest until vcpu_release(); returns at once */
+void vcpu_hold(struct vcpu *v);
+void vcpu_release(struct vcpu *v);
+/** vcpu_wait_out() - wait until a held vCPU is out */
+void vcpu_wait_out(struct vcpu *v);
+
+/** vcpu_self() - the vCPU whose thread calls, NULL on other threads */
+struct vcpu *vcpu_self(void);
+
+#endif
