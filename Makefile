@@ -121,6 +121,7 @@ $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(TEST_SUPPORT) $(LIB)
 
 -include $(UNIT_SRC:%.c=$(O)/%.d)
 
+.SECONDARY:
 .PHONY: unit-binaries unit
 unit-binaries: $(UNIT_BIN)
 unit:

@@ -52,7 +52,8 @@ int plan_check(struct plan *p, ipa_t base, uint64_t size, struct err *e)
 				       PRIipa " to %" PRIipa ")", c->name, c->ipa, c->ipa + c->span,
 				       before->name, before->ipa, before->ipa + before->span);
 		if (c->ipa < base || c->ipa - base > size || c->span > size - (c->ipa - base))
-			return err_set(e, -EINVAL, "%s (%" PRIipa " to %" PRIipa ") is not within RAM "
+			return err_set(e, -EINVAL,
+				       "%s (%" PRIipa " to %" PRIipa ") is not within RAM "
 				       "(%#" PRIx64 " bytes from %" PRIipa "): give more with -m",
 				       c->name, c->ipa, c->ipa + c->span, size, base);
 	}

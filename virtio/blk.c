@@ -31,6 +31,11 @@
 #define SECTOR		512u
 /* Header and status take a descriptor each in the usual layout. */
 #define SEG_MAX		(VQ_SIZE_DEFAULT - 2)
+/*
+ * A request that is larger than the guest's pool of bounce pages is tried for ever. Segments are
+ * not cut below 64 KiB: Linux with pages of that size refuses a disk that wants smaller ones.
+ */
+#define SEG_SIZE_BOUNCED 0x10000u
 #define MAX_RANGES	32u
 /* 1 GiB in sectors: some file systems need long for more. */
 #define MAX_RANGE_SECTORS 0x200000u
@@ -791,12 +796,16 @@ static int measure(struct virtio_blk *blk, const struct virtio_blk_cfg *cfg, str
 	return 0;
 }
 
-static void fill_config(struct virtio_blk *blk, const struct geometry *g)
+static void fill_config(struct virtio_blk *blk, const struct geometry *g, uint32_t max_request)
 {
 	struct virtio_blk_config *c = &blk->config;
 
 	c->capacity = blk->capacity / SECTOR;
 	c->seg_max = SEG_MAX;
+	if (max_request) {
+		c->size_max = SEG_SIZE_BOUNCED;
+		c->seg_max = MIN(MAX(max_request / SEG_SIZE_BOUNCED, 1U), SEG_MAX);
+	}
 	c->blk_size = g->logical;
 	c->physical_block_exp = log2_ratio(g->physical, g->logical);
 	c->min_io_size = MIN(g->physical / g->logical, UINT16_MAX);
@@ -842,11 +851,13 @@ int virtio_blk_new(const struct virtio_env *env, const struct virtio_blk_cfg *cf
 			    "%" PRIu64 " bytes", cfg->path, g.logical, g.size - blk->capacity);
 	if (cfg->serial)
 		memcpy(blk->serial, cfg->serial, strnlen(cfg->serial, sizeof(blk->serial)));
-	fill_config(blk, &g);
+	fill_config(blk, &g, env->max_request);
 
 	snprintf(name, sizeof(name), "disk %s", cfg->path);
 	init.name = name;
 	init.config = &blk->config;
+	if (env->max_request)
+		init.features |= VIRTIO_F(VIRTIO_BLK_F_SIZE_MAX);
 	if (g.topology)
 		init.features |= VIRTIO_F(VIRTIO_BLK_F_TOPOLOGY);
 	if (cfg->readonly)

@@ -24,11 +24,14 @@ struct virtio_mmio;
  * @gm:    guest memory
  * @loop:  its thread does all device work
  * @realm: refuse a driver that declines ACCESS_PLATFORM
+ * @max_request: bytes that one request may carry, because the guest bounces it through a pool of
+ *         shared pages that may be small; 0: no limit
  */
 struct virtio_env {
 	struct gmem *gm;
 	struct loop *loop;
 	bool realm;
+	uint32_t max_request;
 };
 
 /**

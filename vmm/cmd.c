@@ -26,6 +26,7 @@ static int run_guest(const struct cmd_ctx *cx, int argc, char **argv, struct err
 
 #define INSTEAD_CONTROL "ctrl-a x on its console, or a signal to its process, ends a guest"
 
+/* clang-format off */
 const struct cmd commands[] = {
 	{ "run", "run a guest: a realm, an emulated realm or a VM", run_guest },
 	{ "help", "print help, also for a command: help run", cmd_help },
@@ -35,7 +36,7 @@ const struct cmd commands[] = {
 	{ "pause", "pause a guest", NULL, "use --gdb to stop its vCPUs" },
 	{ "resume", "resume a guest", NULL, "use --gdb to stop its vCPUs, and to go on" },
 	{ "stat", "print a guest's statistics", NULL, "look at /proc/PID/smaps_rollup" },
-	{ "balloon", "inflate or deflate a balloon", NULL, "give the guest what it needs with --mem" },
+	{ "balloon", "change a balloon", NULL, "give the guest what it needs with --mem" },
 	{ "debug", "dump a guest's state", NULL, "use run --gdb" },
 	{ "setup", "make a root file system", NULL, "give run a --disk or an --initrd" },
 	{ "sandbox", "run a command in a guest", NULL, "start it from an --initrd with run" },
@@ -44,10 +45,11 @@ const struct cmd commands[] = {
 	  "run --dump-dtb writes the devicetree, from which other tools compute it" },
 	{ NULL }
 };
+/* clang-format on */
 
 const struct cmd *cmd_find(const char *name, struct err *e)
 {
-	struct nearest n = { .word = name };
+	struct nearest n = {.word = name};
 
 	for (const struct cmd *c = commands; c->name; c++) {
 		if (!strcmp(c->name, name))
@@ -55,8 +57,10 @@ const struct cmd *cmd_find(const char *name, struct err *e)
 		nearest_offer(&n, c->name);
 	}
 	if (n.best)
-		err_set(e, -EINVAL, "unknown command \"%.80s\": did you mean %s? (\"help\" lists them "
-			"all)", name, n.best);
+		err_set(e, -EINVAL,
+			"unknown command \"%.80s\": did you mean %s? (\"help\" lists them "
+			"all)",
+			name, n.best);
 	else
 		err_set(e, -EINVAL, "unknown command \"%.80s\": \"help\" lists them all", name);
 	return NULL;
@@ -64,13 +68,15 @@ const struct cmd *cmd_find(const char *name, struct err *e)
 
 int cmd_refuse(const struct cmd *c, struct err *e)
 {
-	return err_set(e, -ENOSYS, "the command %s is not in this version: %s", c->name, c->instead);
+	return err_set(e, -ENOSYS, "the command %s is not in this version: %s", c->name,
+		       c->instead);
 }
 
 int cmd_flush(struct err *e)
 {
 	if (fflush(stdout) || ferror(stdout))
-		return err_set(e, -EIO, "writing to the standard output failed: %s", strerror(errno));
+		return err_set(e, -EIO, "writing to the standard output failed: %s",
+			       strerror(errno));
 	return 0;
 }
 
@@ -82,7 +88,7 @@ static bool is_lkvm(const char *prog)
 
 int cmd_main(int argc, char **argv, struct err *e)
 {
-	struct cmd_ctx cx = { .prog = "realmtool" };
+	struct cmd_ctx cx = {.prog = "realmtool"};
 	const struct cmd *c;
 	const char *name, *slash;
 
@@ -104,8 +110,10 @@ int cmd_main(int argc, char **argv, struct err *e)
 	else if (!strcmp(name, "--help") || !strcmp(name, "-h"))
 		name = "help";
 	else if (name[0] == '-')
-		return err_set(e, -EINVAL, "option %s stands before the command: write \"%s run %s "
-			       "...\"", name, cx.prog, name);
+		return err_set(e, -EINVAL,
+			       "option %s stands before the command: write \"%s run %s "
+			       "...\"",
+			       name, cx.prog, name);
 	c = cmd_find(name, e);
 	if (!c)
 		return -EINVAL;

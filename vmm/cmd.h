@@ -7,7 +7,7 @@
 
 #include "vmm/core/types.h"
 
-#define EXIT_FATAL 128		/* as lkvm: Makefiles and test suites look for it */
+#define EXIT_FATAL 128 /* as lkvm: Makefiles and test suites look for it */
 
 struct err;
 struct vm_config;

@@ -13,7 +13,8 @@ void cmd_help_commands(const struct cmd_ctx *cx, FILE *f)
 	for (const struct cmd *c = commands; c->name; c++)
 		if (c->fn)
 			fprintf(f, "  %-9s %s\n", c->name, c->help);
-	fprintf(f, "\nExamples\n"
+	fprintf(f,
+		"\nExamples\n"
 		"  %s run --realm=emulated -k Image -i initrd -p console=ttyS0\n"
 		"  %s run --realm -c 2 -m 512 -k Image -d disk.img -p root=/dev/vda2\n\n"
 		"\"%s run --help\" lists the options, \"%s help run\" explains them.\n",
@@ -24,10 +25,13 @@ int cmd_help_run(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s run [OPTIONS] [KERNEL]\n", cx->prog);
 	if (full)
-		printf("\nOptions are written --name VALUE, --name=VALUE, -x VALUE or -xVALUE. Numbers "
-		       "are\ndecimal, 0x hexadecimal or 0 octal. The first word that is no option is "
+		printf("\nOptions are written --name VALUE, --name=VALUE, -x VALUE or -xVALUE. "
+		       "Numbers "
+		       "are\ndecimal, 0x hexadecimal or 0 octal. The first word that is no option "
+		       "is "
 		       "the\nkernel, -- ends the options.\n\n"
-		       "Exit code: 0 when the guest powered off, 128 when it could not start or died.\n");
+		       "Exit code: 0 when the guest powered off, 128 when it could not start or "
+		       "died.\n");
 	opt_help(stdout, &run_options, full);
 	if (!full)
 		printf("\n\"%s help run\" explains them.\n", cx->prog);

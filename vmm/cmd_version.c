@@ -36,24 +36,25 @@ static const struct {
 	bool there;
 	const char *without;
 } libs[] = {
-	{ "libfdt", true, "" },
-	{ "liburing", WITH_URING, "disks use ordinary reads and writes" },
-	{ "libcrypto", WITH_CRYPTO, "no measurements in an emulated realm" },
-	{ "zlib", WITH_ZLIB, "no Image.gz, and no zboot kernels with gzip" },
-	{ "libzstd", WITH_ZSTD, "no zboot kernels with zstd" },
+	{"libfdt", true, ""},
+	{"liburing", WITH_URING, "disks use ordinary reads and writes"},
+	{"libcrypto", WITH_CRYPTO, "no measurements in an emulated realm"},
+	{"zlib", WITH_ZLIB, "no Image.gz, and no zboot kernels with gzip"},
+	{"libzstd", WITH_ZSTD, "no zboot kernels with zstd"},
 };
 
 int cmd_version(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
 	if (argc)
-		return err_set(e, -EINVAL, "version takes no words, \"%.80s\" is one too many", argv[0]);
+		return err_set(e, -EINVAL, "version takes no words, \"%.80s\" is one too many",
+			       argv[0]);
 	/* The first line of lkvm's own begins like this. */
 	if (cx->lkvm)
 		printf("kvm tool " REALMTOOL_VERSION " (realmtool)\n");
 	else
 		printf("realmtool " REALMTOOL_VERSION "\n");
 	for (size_t i = 0; i < ARRAY_SIZE(libs); i++)
-		printf("  %-10s %s%s\n", libs[i].name, libs[i].there ? "yes" : "no: ",
-		       libs[i].there ? "" : libs[i].without);
+		printf("  %-10s %s%s\n", libs[i].name,
+		       libs[i].there ? "yes" : "no: ", libs[i].there ? "" : libs[i].without);
 	return cmd_flush(e);
 }

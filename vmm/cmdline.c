@@ -11,6 +11,8 @@
 #include "vmm/core/err.h"
 
 #define SWIOTLB_SLAB 2048	/* IO_TLB_SIZE of Linux: what swiotlb=N counts */
+#define SWIOTLB_SEGMENT 128	/* IO_TLB_SEGSIZE: it is rounded up to this many */
+#define SWIOTLB_DEFAULT 32768	/* 64 MiB */
 
 struct line {
 	char *buf;
@@ -121,9 +123,14 @@ int cmdline_make(const struct vm_config *c, const struct ipa_split *split, char 
 	}
 	if (c->params)
 		add_params(c, split, &l);
-	if (c->swiotlb_mib)
-		add(&l, "%sswiotlb=%" PRIu64, l.len ? " " : "",
-		    c->swiotlb_mib * SZ_1M / SWIOTLB_SLAB);
+	if (c->swiotlb_mib) {
+		uint64_t slabs = c->swiotlb_mib * SZ_1M / SWIOTLB_SLAB;
+
+		/* Linux takes its own default for "not asked for" and may shrink it. */
+		if (slabs == SWIOTLB_DEFAULT)
+			slabs += SWIOTLB_SEGMENT;
+		add(&l, "%sswiotlb=%" PRIu64, l.len ? " " : "", slabs);
+	}
 	if (l.full)
 		return err_set(e, -E2BIG, "the kernel command line is longer than the %d bytes arm64 "
 			       "Linux reads; shorten -p", CFG_CMDLINE_MAX - 1);

@@ -67,65 +67,78 @@ static int check_memory(const struct vm_config *c, struct err *e)
 	char text[32];
 
 	if (c->mem < CFG_MEM_MIN)
-		return err_set(e, -EINVAL, "option --mem: %s of RAM is too small: the least is -m %"
-			       PRIu64, show(text, c->mem), mib(CFG_MEM_MIN));
+		return err_set(e, -EINVAL,
+			       "option --mem: %s of RAM is too small: the least is -m %" PRIu64,
+			       show(text, c->mem), mib(CFG_MEM_MIN));
 	if (!IS_ALIGNED(c->mem, grain))
-		return err_set(e, -EINVAL, "option --mem: %s of RAM is not a multiple of %s: give -m %"
-			       PRIu64, show(text, c->mem),
-			       realm ? "2 MiB, as a realm needs it" : "64 KiB",
+		return err_set(e, -EINVAL,
+			       "option --mem: %s of RAM is not a multiple of %s: give -m %" PRIu64,
+			       show(text, c->mem), realm ? "2 MiB, as a realm needs it" : "64 KiB",
 			       mib(ALIGN_UP(c->mem, realm ? SZ_2M : SZ_1M)));
 	if (c->mem_base < MAP_RAM_BASE)
-		return err_set(e, -EINVAL, "option --mem: RAM at %" PRIipa " would cover the "
+		return err_set(e, -EINVAL,
+			       "option --mem: RAM at %" PRIipa " would cover the "
 			       "devices: the lowest address is @%" PRIu64 " (MiB) or @2G",
 			       c->mem_base, mib(MAP_RAM_BASE));
 	if (!IS_ALIGNED(c->mem_base, SZ_2M))
-		return err_set(e, -EINVAL, "option --mem: RAM at %" PRIipa " does not begin at a "
-			       "multiple of 2 MiB: give @%" PRIu64, c->mem_base,
-			       mib(ALIGN_DOWN(c->mem_base, SZ_2M)));
+		return err_set(e, -EINVAL,
+			       "option --mem: RAM at %" PRIipa " does not begin at a "
+			       "multiple of 2 MiB: give @%" PRIu64,
+			       c->mem_base, mib(ALIGN_DOWN(c->mem_base, SZ_2M)));
 	if (__builtin_add_overflow(c->mem_base, c->mem, &end))
 		bits = 64;
 	else
 		bits = ipa_bits_needed(end, realm);
 	if (bits > IPA_MAX_BITS)
-		return err_set(e, -EINVAL, "option --mem: RAM of %" PRIu64 " MiB at %" PRIipa
+		return err_set(e, -EINVAL,
+			       "option --mem: RAM of %" PRIu64 " MiB at %" PRIipa
 			       " needs more than the %d address bits that Arm has: give less (an "
-			       "address without a unit counts MiB)", mib(c->mem), c->mem_base,
-			       IPA_MAX_BITS);
+			       "address without a unit counts MiB)",
+			       mib(c->mem), c->mem_base, IPA_MAX_BITS);
 	if (c->ipa_bits && c->ipa_bits < bits)
-		return err_set(e, -EINVAL, "option --ipa-bits: RAM up to %" PRIipa "%s does not fit "
-			       "into %u bits: give --ipa-bits %u, or leave it out", end,
-			       realm ? " and the bit that splits a realm" : "", c->ipa_bits, bits);
+		return err_set(e, -EINVAL,
+			       "option --ipa-bits: RAM up to %" PRIipa "%s does not fit "
+			       "into %u bits: give --ipa-bits %u, or leave it out",
+			       end, realm ? " and the bit that splits a realm" : "", c->ipa_bits,
+			       bits);
 	return 0;
 }
 
 static int check_boot(const struct vm_config *c, struct err *e)
 {
 	if (c->kernel && c->firmware)
-		return err_set(e, -EINVAL, "options --kernel (%.200s) and --firmware (%.200s) exclude each "
-			       "other: a firmware loads its kernel from a disk", c->kernel,
-			       c->firmware);
+		return err_set(e, -EINVAL,
+			       "options --kernel (%.200s) and --firmware (%.200s) exclude each "
+			       "other: a firmware loads its kernel from a disk",
+			       c->kernel, c->firmware);
 	if (!c->kernel && !c->firmware)
 		return err_set(e, -EINVAL, "no kernel: give --kernel FILE or --firmware FILE");
 	if (c->firmware && c->initrd)
-		return err_set(e, -EINVAL, "option --initrd: a firmware (%.200s) takes its initrd from a "
-			       "disk: leave it out", c->firmware);
+		return err_set(e, -EINVAL,
+			       "option --initrd: a firmware (%.200s) takes its initrd from a "
+			       "disk: leave it out",
+			       c->firmware);
 	if (c->firmware_addr && !c->firmware)
 		return err_set(e, -EINVAL, "option --firmware-address needs --firmware FILE");
 	if (c->firmware_addr &&
 	    (c->firmware_addr < c->mem_base || c->firmware_addr - c->mem_base >= c->mem ||
 	     !IS_ALIGNED(c->firmware_addr, GRANULE_SIZE)))
-		return err_set(e, -EINVAL, "option --firmware-address: %" PRIipa " is not a multiple "
-			       "of 4 KiB in RAM (%" PRIipa " to %" PRIipa ")", c->firmware_addr,
-			       c->mem_base, c->mem_base + c->mem - 1);
+		return err_set(e, -EINVAL,
+			       "option --firmware-address: %" PRIipa " is not a multiple "
+			       "of 4 KiB in RAM (%" PRIipa " to %" PRIipa ")",
+			       c->firmware_addr, c->mem_base, c->mem_base + c->mem - 1);
 	if (c->dtb && c->dump_dtb)
-		return err_set(e, -EINVAL, "options --dtb and --dump-dtb exclude each other: with "
+		return err_set(e, -EINVAL,
+			       "options --dtb and --dump-dtb exclude each other: with "
 			       "--dtb no devicetree is made");
 	if (c->swiotlb_mib && mib(c->mem) <= c->swiotlb_mib)
-		return err_set(e, -EINVAL, "option --swiotlb: %u MiB leave nothing of the %" PRIu64
-			       " MiB of RAM: give less, or more RAM with -m", c->swiotlb_mib,
-			       mib(c->mem));
+		return err_set(e, -EINVAL,
+			       "option --swiotlb: %u MiB leave nothing of the %" PRIu64
+			       " MiB of RAM: give less, or more RAM with -m",
+			       c->swiotlb_mib, mib(c->mem));
 	if (c->swiotlb_mib && c->params && strstr(c->params, "swiotlb="))
-		return err_set(e, -EINVAL, "option --swiotlb: the kernel parameters have a swiotlb= "
+		return err_set(e, -EINVAL,
+			       "option --swiotlb: the kernel parameters have a swiotlb= "
 			       "already: give one of the two");
 	return 0;
 }
@@ -135,7 +148,8 @@ static int check_realm(const struct vm_config *c, struct err *e)
 	if (c->emulated_strict && c->mode != MODE_EMULATED)
 		return err_set(e, -EINVAL, "option --emulated-strict needs --realm=emulated");
 	if (c->gdb && c->mode == MODE_KVM)
-		return err_set(e, -EINVAL, "option --gdb: nobody can look into a KVM realm: debug "
+		return err_set(e, -EINVAL,
+			       "option --gdb: nobody can look into a KVM realm: debug "
 			       "the guest with --realm=emulated, or without --realm");
 	return 0;
 }
@@ -143,8 +157,10 @@ static int check_realm(const struct vm_config *c, struct err *e)
 static int check_cpus(const struct vm_config *c, struct err *e)
 {
 	if (c->sve_max_vl && c->sve_disabled)
-		return err_set(e, -EINVAL, "option --disable-sve contradicts the SVE vector length "
-			       "of %u bits: give one of the two", c->sve_max_vl);
+		return err_set(e, -EINVAL,
+			       "option --disable-sve contradicts the SVE vector length "
+			       "of %u bits: give one of the two",
+			       c->sve_max_vl);
 	if (c->pmu_counters && !c->pmu)
 		return err_set(e, -EINVAL, "option --pmu-counters needs --pmu");
 	return 0;
@@ -155,9 +171,10 @@ static int check_devices(const struct vm_config *c, struct err *e)
 	unsigned int nr = c->nr_disks + c->rng + (c->console == CONSOLE_VIRTIO);
 
 	if (nr > MAP_VIRTIO_COUNT)
-		return err_set(e, -EINVAL, "%u virtio devices are too many: the machine has room for "
-			       "%d (disks, --rng and --console virtio together)", nr,
-			       MAP_VIRTIO_COUNT);
+		return err_set(e, -EINVAL,
+			       "%u virtio devices are too many: the machine has room for "
+			       "%d (disks, --rng and --console virtio together)",
+			       nr, MAP_VIRTIO_COUNT);
 	return 0;
 }
 

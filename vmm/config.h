@@ -98,7 +98,8 @@ struct vm_config {
 };
 
 #define CFG_CPUS_MAX	512	/* as many as KVM takes on arm64 (KVM_MAX_VCPUS) */
-#define CFG_MEM_MIN	(4 * SZ_1M)	/* the devicetree lies 2 MiB below the top, a kernel below it */
+/* The devicetree lies 2 MiB below the top of RAM, and a kernel below it. */
+#define CFG_MEM_MIN	(4 * SZ_1M)
 
 /** config_defaults() - the fixed defaults; @c needs no initialisation before */
 void config_defaults(struct vm_config *c);

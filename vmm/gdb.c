@@ -90,7 +90,7 @@ struct gdb {
 	struct gdb_debug_exit note;
 };
 
-/* ---- output ----------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static void flush_out(struct gdb *g)
 {
@@ -151,7 +151,7 @@ static void reply_result(struct gdb *g, int ret)
 	reply_text(g, text);
 }
 
-/* ---- registers -------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 /* Which register a number is on this vCPU at this moment, and its size in bytes. */
 static int reg_lookup(struct gdb *g, unsigned int cpu, uint64_t num, enum gdb_reg *reg,
@@ -343,7 +343,7 @@ static int make_xml(struct gdb *g)
 	return fclose(f) ? -ENOMEM : 0;
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static bool get_range(const char **p, uint64_t *addr, uint64_t *len)
 {
@@ -410,7 +410,7 @@ static void cmd_breakpoint(struct gdb *g, const char *p, bool insert)
 		reply_result(g, gdb_target_remove(&g->t, (enum gdb_z)type, addr, len));
 }
 
-/* ---- stop and go ------------------------------------------------------------------------------ */
+/* ---- stop and go ----------------------------------------------------------------------------- */
 
 static void reply_stop(struct gdb *g)
 {
@@ -653,7 +653,7 @@ static void cmd_go(struct gdb *g, char cmd, const char *p)
 		reply_result(g, ret);
 }
 
-/* ---- queries ---------------------------------------------------------------------------------- */
+/* ---- queries --------------------------------------------------------------------------------- */
 
 static void cmd_set_thread(struct gdb *g, const char *p)
 {
@@ -863,7 +863,7 @@ static void cmd_verbose(struct gdb *g, const char *p)
 		reply_text(g, "");	/* vMustReplyEmpty among them */
 }
 
-/* ---- packets ---------------------------------------------------------------------------------- */
+/* ---- packets --------------------------------------------------------------------------------- */
 
 static void detach(struct gdb *g)
 {
@@ -1013,7 +1013,7 @@ static void handle_byte(struct gdb *g, uint8_t c)
 	}
 }
 
-/* ---- the client ------------------------------------------------------------------------------- */
+/* ---- the client ------------------------------------------------------------------------------ */
 
 static void client_gone(struct gdb *g)
 {
@@ -1103,7 +1103,7 @@ static void accept_event(struct loop_src *src, uint32_t events)
 	}
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static int listen_tcp(struct gdb *g, const char *spec, struct err *e)
 {

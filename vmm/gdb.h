@@ -12,10 +12,9 @@
  *   left a note and waits for a resume() counts as stopped.
  * - A vCPU thread that gets KVM_EXIT_DEBUG calls gdb_on_debug() and then does not enter the guest
  *   again before a resume() that names it. gdb_on_debug() takes no lock but its own, so it may be
- *   called with the lock that guards the vCPU's state held. So a note is always about the present
- *   run. Where several vCPUs stop at once gdb hears of the first; the
- *   others meet their breakpoint again, because arm64 takes debug exceptions before the
- *   instruction is executed.
+ *   called with the lock held that guards the vCPU's state. So a note is always about the
+ *   present run. Where several vCPUs stop at once gdb hears of the first; the others meet their
+ *   breakpoint again, because arm64 takes debug exceptions before the instruction is executed.
  * - A vCPU that the guest has powered off is stopped and resumed like any other.
  */
 #ifndef VMM_GDB_H

@@ -71,7 +71,7 @@ void gdb_target_free(struct gdb_target *t)
 	t->cpu = NULL;
 }
 
-/* ---- registers and memory --------------------------------------------------------------------- */
+/* ---- registers and memory -------------------------------------------------------------------- */
 
 int gdb_target_reg(struct gdb_target *t, unsigned int cpu, enum gdb_reg reg, uint64_t *val)
 {
@@ -232,7 +232,7 @@ static int insn_at(struct gdb_target *t, unsigned int cpu, uint64_t va, uint32_t
 	return 0;
 }
 
-/* ---- breakpoints ------------------------------------------------------------------------------ */
+/* ---- breakpoints ----------------------------------------------------------------------------- */
 
 static int write_insn(struct gdb_target *t, ipa_t ipa, uint32_t insn)
 {
@@ -458,7 +458,7 @@ void gdb_target_clear(struct gdb_target *t)
 		ret = patched(b) ? unpatch(t, b) : 0;
 		b->used = false;
 		if (ret < 0)
-			log_warning("gdb: a breakpoint stays in the guest's memory at %" PRIipa ": %s",
+			log_warning("gdb: a breakpoint stays in guest memory at %" PRIipa ": %s",
 				    b->ipa, strerror(-ret));
 	}
 	memset(t->wp, 0, sizeof(t->wp));
@@ -471,7 +471,7 @@ void gdb_target_clear(struct gdb_target *t)
 	}
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 /*
  * A guest that was stopped for a while has its timer interrupt pending, so every single step

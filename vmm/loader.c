@@ -97,7 +97,8 @@ static int keep_pipe(int *fd, const char *what, const char *path, struct err *e)
 
 	mem = memfd_create(what, MFD_CLOEXEC);
 	if (mem < 0)
-		return err_set(e, -errno, "%s %s: memory for a pipe: %s", what, path, strerror(errno));
+		return err_set(e, -errno, "%s %s: memory for a pipe: %s", what, path,
+			       strerror(errno));
 	for (;;) {
 		ssize_t n = read(*fd, buf, sizeof(buf));
 
@@ -112,8 +113,10 @@ static int keep_pipe(int *fd, const char *what, const char *path, struct err *e)
 			break;
 		total += n;
 		if (total > PIPE_MAX) {
-			ret = err_set(e, -EFBIG, "%s %s: more than %" PRIu64 " MiB from a pipe: put it in "
-				      "a file", what, path, PIPE_MAX / SZ_1M);
+			ret = err_set(e, -EFBIG,
+				      "%s %s: more than %" PRIu64 " MiB from a pipe: put it in "
+				      "a file",
+				      what, path, PIPE_MAX / SZ_1M);
 			goto fail;
 		}
 		for (ssize_t done = 0; done < n;) {
@@ -148,8 +151,8 @@ static int open_one(int *fd, const char *what, const char *option, const char *p
 		return 0;
 	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (*fd < 0)
-		return err_set(e, -errno, "Unable to open %s %s: %s: check what %s names", what, path,
-			       strerror(errno), option);
+		return err_set(e, -errno, "Unable to open %s %s: %s: check what %s names", what,
+			       path, strerror(errno), option);
 	if (fstat(*fd, &st) < 0)
 		return err_set(e, -errno, "Unable to open %s %s: %s", what, path, strerror(errno));
 	switch (st.st_mode & S_IFMT) {
@@ -164,8 +167,8 @@ static int open_one(int *fd, const char *what, const char *option, const char *p
 		return err_set(e, -EISDIR, "Unable to open %s %s: it is a directory: give a file",
 			       what, path);
 	default:
-		return err_set(e, -EINVAL, "Unable to open %s %s: it is a device: give a file", what,
-			       path);
+		return err_set(e, -EINVAL, "Unable to open %s %s: it is a device: give a file",
+			       what, path);
 	}
 	ret = keep_pipe(fd, what, path, e);
 	if (ret < 0)
@@ -303,11 +306,11 @@ static int check_flat(const struct plan_piece *c, const uint8_t *head, size_t n,
 	const char *what = known_magic(head, n);
 
 	if (what)
-		return err_set(e, -ENOEXEC, "kernel %s is not a kernel for arm64: it is %s", c->path,
-			       what);
+		return err_set(e, -ENOEXEC, "kernel %s is not a kernel for arm64: it is %s",
+			       c->path, what);
 	if (is_text(head, n))
-		return err_set(e, -ENOEXEC, "kernel %s is not a kernel for arm64: it is a text file",
-			       c->path);
+		return err_set(e, -ENOEXEC,
+			       "kernel %s is not a kernel for arm64: it is a text file", c->path);
 	if (n < 4 || !is_a64(get32(head)))
 		return err_set(e, -ENOEXEC, "kernel %s is not a kernel for arm64: neither an Image "
 			       "nor code (its first word is not an instruction)", c->path);
@@ -373,17 +376,23 @@ static int parse_image(struct plan_piece *c, const uint8_t *head, const char *wh
 	if (ret < 0)
 		return ret;
 	if (c->len < end)
-		return err_set(e, -EINVAL, "%s %s is cut short: %" PRIu64 " of %" PRIu64 " bytes: copy "
-			       "it again", what, c->path, c->len, end);
+		return err_set(e, -EINVAL,
+			       "%s %s is cut short: %" PRIu64 " of %" PRIu64 " bytes: copy "
+			       "it again",
+			       what, c->path, c->len, end);
 
 	image_size = get64(head + IMG_SIZE);
 	*text_offset = image_size ? get64(head + IMG_TEXT_OFFSET) : FLAT_OFFSET;
 	if (!IS_ALIGNED(*text_offset, GRANULE_SIZE))
-		return err_set(e, -EINVAL, "%s %s: text_offset %#" PRIx64 " in its header is not a "
-			       "multiple of 4 KiB: the file is damaged", what, c->path, *text_offset);
+		return err_set(e, -EINVAL,
+			       "%s %s: text_offset %#" PRIx64 " in its header is not a "
+			       "multiple of 4 KiB: the file is damaged",
+			       what, c->path, *text_offset);
 	if (image_size > INT64_MAX)
-		return err_set(e, -EINVAL, "%s %s: image_size %#" PRIx64 " in its header is absurd: "
-			       "the file is damaged", what, c->path, image_size);
+		return err_set(e, -EINVAL,
+			       "%s %s: image_size %#" PRIx64 " in its header is absurd: "
+			       "the file is damaged",
+			       what, c->path, image_size);
 	c->span = ALIGN_UP(MAX(image_size, c->len), GRANULE_SIZE);
 	return 0;
 }
@@ -415,8 +424,10 @@ static int unpack(struct plan_piece *c, unzip_fn *unzip, uint64_t off, uint64_t 
 	c->owned = true;
 	c->fd = -1;
 	if (!is_image(buf, size))
-		ret = err_set(e, -ENOEXEC, "%s %s is not a kernel for arm64: what it holds is not an "
-			      "Image", what, c->path);
+		ret = err_set(e, -ENOEXEC,
+			      "%s %s is not a kernel for arm64: what it holds is not an "
+			      "Image",
+			      what, c->path);
 	else
 		ret = parse_image(c, buf, what, text_offset, e);
 	if (ret < 0) {
@@ -435,8 +446,10 @@ static int unpack_zboot(struct plan_piece *c, const uint8_t *head, size_t n, uin
 	unzip_fn *fn;
 
 	if (n < ZBOOT_HEADER)
-		return err_set(e, -EINVAL, "zboot kernel %s is cut short: %zu bytes do not hold its "
-			       "header", c->path, n);
+		return err_set(e, -EINVAL,
+			       "zboot kernel %s is cut short: %zu bytes do not hold its "
+			       "header",
+			       c->path, n);
 	off = get32(head + ZBOOT_OFFSET);
 	len = get32(head + ZBOOT_SIZE);
 	memcpy(type, head + ZBOOT_TYPE, sizeof(type) - 1);
@@ -445,12 +458,15 @@ static int unpack_zboot(struct plan_piece *c, const uint8_t *head, size_t n, uin
 			*t = '?';
 
 	if (off < ZBOOT_HEADER || !len)
-		return err_set(e, -EINVAL, "zboot kernel %s: no payload (offset %#x, %u bytes): the "
-			       "file is damaged", c->path, off, len);
+		return err_set(e, -EINVAL,
+			       "zboot kernel %s: no payload (offset %#x, %u bytes): the "
+			       "file is damaged",
+			       c->path, off, len);
 	if ((uint64_t)off + len > c->len)
-		return err_set(e, -EINVAL, "zboot kernel %s is cut short: its payload ends at %#" PRIx64
-			       ", the file at %#" PRIx64 ": copy it again", c->path,
-			       (uint64_t)off + len, c->len);
+		return err_set(e, -EINVAL,
+			       "zboot kernel %s is cut short: its payload ends at %#" PRIx64
+			       ", the file at %#" PRIx64 ": copy it again",
+			       c->path, (uint64_t)off + len, c->len);
 	if (!strcmp(type, "gzip")) {
 		*kind = "zboot (gzip)";
 		fn = unzip_gzip;
@@ -458,9 +474,12 @@ static int unpack_zboot(struct plan_piece *c, const uint8_t *head, size_t n, uin
 		*kind = "zboot (zstd)";
 		fn = unzip_zstd;
 	} else {
-		return err_set(e, -ENOTSUP, "zboot kernel %s: compression \"%s\" is not supported: "
-			       "build it with CONFIG_KERNEL_GZIP or CONFIG_KERNEL_ZSTD, or give the "
-			       "uncompressed Image", c->path, type);
+		return err_set(
+			e, -ENOTSUP,
+			"zboot kernel %s: compression \"%s\" is not supported: "
+			"build it with CONFIG_KERNEL_GZIP or CONFIG_KERNEL_ZSTD, or give the "
+			"uncompressed Image",
+			c->path, type);
 	}
 	return unpack(c, fn, off, len, limit, "zboot kernel", text_offset, e);
 }
@@ -500,10 +519,14 @@ static int load_kernel(const struct loader_in *in, struct plan_piece *c, const c
 	if (ret < 0)
 		goto out;
 	if (text_offset >= in->ram_size || c->span > in->ram_size - text_offset) {
-		ret = err_set(e, -ENOSPC, "kernel %s does not fit in RAM: it needs %" PRIu64 " MiB, "
-			      "there are %" PRIu64 ": give more with -m", c->path,
-			      text_offset > UINT64_MAX - c->span - SZ_1M ? UINT64_MAX / SZ_1M :
-			      MIB(text_offset + c->span), in->ram_size / SZ_1M);
+		ret = err_set(e, -ENOSPC,
+			      "kernel %s does not fit in RAM: it needs %" PRIu64 " MiB, "
+			      "there are %" PRIu64 ": give more with -m",
+			      c->path,
+			      text_offset > UINT64_MAX - c->span - SZ_1M
+				      ? UINT64_MAX / SZ_1M
+				      : MIB(text_offset + c->span),
+			      in->ram_size / SZ_1M);
 		goto out;
 	}
 	c->ipa = in->ram_base + text_offset;
@@ -521,15 +544,16 @@ static int load_firmware(const struct loader_in *in, struct plan_piece *c, struc
 	if (ret < 0)
 		return ret;
 	if (!IS_ALIGNED(addr, GRANULE_SIZE))
-		return err_set(e, -EINVAL, "--firmware-address %" PRIipa ": not a multiple of 4 KiB",
-			       addr);
+		return err_set(e, -EINVAL,
+			       "--firmware-address %" PRIipa ": not a multiple of 4 KiB", addr);
 	if (addr < in->ram_base || addr - in->ram_base >= in->ram_size)
 		return err_set(e, -EINVAL, "--firmware-address %" PRIipa ": not in RAM (%" PRIipa
 			       " to %" PRIipa ")", addr, in->ram_base, in->ram_base + in->ram_size);
 	if (c->span > in->ram_size - (addr - in->ram_base))
-		return err_set(e, -ENOSPC, "firmware %s (%" PRIu64 " MiB at %" PRIipa ") does not fit "
-			       "in RAM, which ends at %" PRIipa ": give more with -m", c->path,
-			       MIB(c->len), addr, in->ram_base + in->ram_size);
+		return err_set(e, -ENOSPC,
+			       "firmware %s (%" PRIu64 " MiB at %" PRIipa ") does not fit "
+			       "in RAM, which ends at %" PRIipa ": give more with -m",
+			       c->path, MIB(c->len), addr, in->ram_base + in->ram_size);
 	c->ipa = addr;
 	return 0;
 }
@@ -555,7 +579,8 @@ static bool usual_dtb(const struct loader_in *in, ipa_t behind, ipa_t *dtb)
 
 static bool last_dtb(const struct loader_in *in, ipa_t *dtb)
 {
-	ipa_t end = MIN(in->ram_base + in->ram_size, ALIGN_DOWN(in->ram_base, SZ_1G) + KERNEL_WINDOW);
+	ipa_t end =
+		MIN(in->ram_base + in->ram_size, ALIGN_DOWN(in->ram_base, SZ_1G) + KERNEL_WINDOW);
 
 	if (end - in->ram_base < MAP_DTB_SIZE)
 		return false;
@@ -594,18 +619,21 @@ static int place_by_user(const struct loader_in *in, struct loader_out *out, str
 			       "linux,initrd-end in /chosen, but an initrd was given: add them or "
 			       "leave out -i", dtb_path);
 	if (dt->initrd_start >= dt->initrd_end)
-		return err_set(e, -EINVAL, "devicetree %s: linux,initrd-start %" PRIipa " is not below "
-			       "linux,initrd-end %" PRIipa, dtb_path, dt->initrd_start,
-			       dt->initrd_end);
+		return err_set(e, -EINVAL,
+			       "devicetree %s: linux,initrd-start %" PRIipa " is not below "
+			       "linux,initrd-end %" PRIipa,
+			       dtb_path, dt->initrd_start, dt->initrd_end);
 	if (dt->initrd_start < in->ram_base || dt->initrd_end > in->ram_base + in->ram_size)
-		return err_set(e, -EINVAL, "devicetree %s: the initrd of its /chosen (%" PRIipa " to %"
-			       PRIipa ") is not in RAM (%" PRIipa " to %" PRIipa ")", dtb_path,
-			       dt->initrd_start, dt->initrd_end, in->ram_base,
+		return err_set(e, -EINVAL,
+			       "devicetree %s: the initrd of its /chosen (%" PRIipa " to %" PRIipa
+			       ") is not in RAM (%" PRIipa " to %" PRIipa ")",
+			       dtb_path, dt->initrd_start, dt->initrd_end, in->ram_base,
 			       in->ram_base + in->ram_size);
 	if (c->len > dt->initrd_end - dt->initrd_start)
-		return err_set(e, -ENOSPC, "initrd %s does not fit: it has %" PRIu64 " bytes, /chosen of "
-			       "devicetree %s has room for %" PRIu64, c->path, c->len, dtb_path,
-			       dt->initrd_end - dt->initrd_start);
+		return err_set(e, -ENOSPC,
+			       "initrd %s does not fit: it has %" PRIu64 " bytes, /chosen of "
+			       "devicetree %s has room for %" PRIu64,
+			       c->path, c->len, dtb_path, dt->initrd_end - dt->initrd_start);
 	out->initrd_start = dt->initrd_start;
 	out->initrd_end = dt->initrd_end;
 	c->ipa = dt->initrd_start - pad;
@@ -640,8 +668,10 @@ static int read_dtb(const struct loader_in *in, struct loader_out *out, struct d
 	if (ret < 0)
 		return ret;
 	if (c.len > MAP_DTB_SIZE)
-		return err_set(e, -EFBIG, "devicetree %s does not fit: it has %" PRIu64 " bytes, there "
-			       "is room for %" PRIu64, path, c.len, MAP_DTB_SIZE);
+		return err_set(e, -EFBIG,
+			       "devicetree %s does not fit: it has %" PRIu64 " bytes, there "
+			       "is room for %" PRIu64,
+			       path, c.len, MAP_DTB_SIZE);
 	out->user_dtb = malloc(c.len);
 	if (!out->user_dtb)
 		return err_set(e, -ENOMEM, "devicetree %s: out of memory", path);
@@ -682,7 +712,8 @@ static int lay_out(const struct loader_in *in, struct loader_out *out, struct pl
 		if (!ok)
 			continue;
 		if (initrd && dt)
-			ok = dtb >= behind && clear_of(dtb, initrd->ipa, initrd->ipa + initrd->span);
+			ok = dtb >= behind &&
+			     clear_of(dtb, initrd->ipa, initrd->ipa + initrd->span);
 		else
 			ok = initrd_below(dtb, initrd ? initrd->len : 0, behind, &start);
 		if (!ok)
@@ -700,19 +731,22 @@ static int lay_out(const struct loader_in *in, struct loader_out *out, struct pl
 	usual = usual_dtb(in, behind, &dtb) && dtb >= behind;
 	last = last_dtb(in, &dtb) && dtb >= behind;
 	if (!usual && !last)
-		return err_set(e, -ENOSPC, "devicetree does not fit: %s %s ends at %" PRIipa ", RAM at %"
-			       PRIipa ": give more RAM, at least -m %" PRIu64, image->name,
-			       image->path, behind, in->ram_base + in->ram_size,
+		return err_set(e, -ENOSPC,
+			       "devicetree does not fit: %s %s ends at %" PRIipa ", RAM at %" PRIipa
+			       ": give more RAM, at least -m %" PRIu64,
+			       image->name, image->path, behind, in->ram_base + in->ram_size,
 			       mib_needed(in, behind, initrd && !dt ? initrd->len : 0));
 	if (dt)
-		return err_set(e, -ENOSPC, "initrd %s does not fit: where devicetree %s wants it (%"
-			       PRIipa " to %" PRIipa ") is the devicetree's own place (%" PRIipa ")",
+		return err_set(e, -ENOSPC,
+			       "initrd %s does not fit: where devicetree %s wants it (%" PRIipa
+			       " to %" PRIipa ") is the devicetree's own place (%" PRIipa ")",
 			       initrd->path, in->files.dtb_path, initrd->ipa,
 			       initrd->ipa + initrd->span, dtb);
-	return err_set(e, -ENOSPC, "initrd %s does not fit: it has %" PRIu64 " MiB, the kernel ends at %"
-		       PRIipa " and the devicetree begins at %" PRIipa ": give more RAM, at least -m %"
-		       PRIu64, initrd->path, MIB(initrd->len), behind, dtb,
-		       mib_needed(in, behind, initrd->len));
+	return err_set(
+		e, -ENOSPC,
+		"initrd %s does not fit: it has %" PRIu64 " MiB, the kernel ends at %" PRIipa
+		" and the devicetree begins at %" PRIipa ": give more RAM, at least -m %" PRIu64,
+		initrd->path, MIB(initrd->len), behind, dtb, mib_needed(in, behind, initrd->len));
 }
 
 int loader_plan(const struct loader_in *in, struct loader_out *out, struct err *e)
@@ -766,9 +800,10 @@ int loader_plan(const struct loader_in *in, struct loader_out *out, struct err *
 	ret = plan_check(&out->plan, in->ram_base, in->ram_size, e);
 	if (ret < 0)
 		goto fail;
-	log_debug("%s %s: %" PRIu64 " bytes at %" PRIipa ", devicetree at %" PRIipa ", initrd %" PRIipa
-		  " to %" PRIipa, out->kind, image.path, image.len, image.ipa, out->dtb_ipa,
-		  out->initrd_start, out->initrd_end);
+	log_debug("%s %s: %" PRIu64 " bytes at %" PRIipa ", devicetree at %" PRIipa
+		  ", initrd %" PRIipa " to %" PRIipa,
+		  out->kind, image.path, image.len, image.ipa, out->dtb_ipa, out->initrd_start,
+		  out->initrd_end);
 	return 0;
 
 fail:

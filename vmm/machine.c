@@ -112,9 +112,31 @@ static int add_virtio(struct machine *m, struct virtio_dev *dev, struct err *e)
 	return ret;
 }
 
+/*
+ * The bounce pool of a Linux guest is 64 MiB, or what --swiotlb says. But Linux 7.3 was seen to
+ * take RAM / 1024 where all RAM lies below 4 GiB (256 KiB at least). No request may be larger than
+ * half of it.
+ */
+static uint32_t max_request(const struct vm_config *c)
+{
+	uint64_t pool = 64 * SZ_1M;
+
+	if (c->swiotlb_mib)
+		pool = c->swiotlb_mib * SZ_1M;
+	else if (c->mem_base + c->mem <= 4 * SZ_1G)
+		pool = MAX(c->mem / 1024, 256 * UINT64_C(1024));
+	return MIN(pool / 2, 16 * SZ_1M);
+}
+
 static int make_virtio(struct machine *m, struct err *e)
 {
-	struct virtio_env env = { &m->gm, m->env->loop, realm_is_realm(&m->realm) };
+	bool realm = realm_is_realm(&m->realm);
+	struct virtio_env env = {
+		.gm = &m->gm,
+		.loop = m->env->loop,
+		.realm = realm,
+		.max_request = realm ? max_request(m->cfg) : 0,
+	};
 	struct virtio_dev *dev;
 	int ret = 0;
 
@@ -249,7 +271,7 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 	ret = gmem_init(&m->gm, e);
 	if (ret < 0)
 		return ret;
-	ret = kvm_open(&m->kvm, env->sys, e);
+	ret = kvm_open(&m->kvm, env->sys, cfg->kvm_dev, e);
 	if (ret < 0) {
 		gmem_destroy(&m->gm);
 		return ret;

@@ -5,7 +5,7 @@
 
 int main(int argc, char **argv)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 	int ret = cmd_main(argc, argv, &e);
 
 	if (ret < 0) {

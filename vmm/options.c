@@ -13,11 +13,11 @@
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
 
-#define NAME_LEN_MAX	64	/* leaves room in a socket's path */
-#define SVE_VL_MIN	128	/* Arm ARM, ZCR_ELx.LEN */
-#define SVE_VL_MAX	2048
-#define PMU_COUNTERS_MAX 31	/* Arm ARM, PMCR_EL0.N */
-#define SWIOTLB_WARN	(256 * SZ_1M)	/* a realm with less RAM misses the 64 MiB of swiotlb */
+#define NAME_LEN_MAX 64 /* leaves room in a socket's path */
+#define SVE_VL_MIN 128	/* Arm ARM, ZCR_ELx.LEN */
+#define SVE_VL_MAX 2048
+#define PMU_COUNTERS_MAX 31	   /* Arm ARM, PMCR_EL0.N */
+#define SWIOTLB_WARN (256 * SZ_1M) /* a realm with less RAM misses the 64 MiB of swiotlb */
 
 /* opt_choice() stores an int. */
 _Static_assert(sizeof(enum realm_mode) == sizeof(int), "enum size");
@@ -26,7 +26,7 @@ _Static_assert(sizeof(enum console_kind) == sizeof(int), "enum size");
 _Static_assert(sizeof(enum hash_algo) == sizeof(int), "enum size");
 _Static_assert(sizeof(enum log_level) == sizeof(int), "enum size");
 
-/* ---- parsers of single options; dest is the whole config unless the table says otherwise ------ */
+/* ---- parsers of single options; dest is the whole config unless the table says otherwise ---- */
 
 static int take_help(const struct opt *o, const char *value, void *dest, struct err *e)
 {
@@ -35,13 +35,16 @@ static int take_help(const struct opt *o, const char *value, void *dest, struct 
 
 static int take_name(const struct opt *o, const char *value, void *dest, struct err *e)
 {
-	static const char ok[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	static const char ok[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 	size_t len = strlen(value);
 
 	if (len > NAME_LEN_MAX || strspn(value, ok) != len || *value == '.' || *value == '-')
-		return err_set(e, -EINVAL, "\"%.80s\" cannot be a name: give up to %d letters, "
-			       "digits, \".\", \"_\" and \"-\", the first a letter, a digit or \"_\"",
-			       value, NAME_LEN_MAX);
+		return err_set(
+			e, -EINVAL,
+			"\"%.80s\" cannot be a name: give up to %d letters, "
+			"digits, \".\", \"_\" and \"-\", the first a letter, a digit or \"_\"",
+			value, NAME_LEN_MAX);
 	return opt_string(o, value, dest, e);
 }
 
@@ -50,11 +53,14 @@ static int one_size(const char *what, const char *text, uint64_t *out, struct er
 	int ret = parse_size(text, SZ_1M, out);
 
 	if (ret == -ERANGE)
-		return err_set(e, ret, "%s \"%.80s\" is beyond 64 bits (without a unit it counts MiB)",
+		return err_set(e, ret,
+			       "%s \"%.80s\" is beyond 64 bits (without a unit it counts MiB)",
 			       what, text);
 	if (ret < 0)
-		return err_set(e, ret, "%s \"%.80s\" is not understood: give a number and a unit of B, "
-			       "K, M, G, T or P (MiB without a unit)", what, text);
+		return err_set(e, ret,
+			       "%s \"%.80s\" is not understood: give a number and a unit of B, "
+			       "K, M, G, T or P (MiB without a unit)",
+			       what, text);
 	return 0;
 }
 
@@ -73,7 +79,8 @@ static int take_mem(const struct opt *o, const char *value, void *dest, struct e
 		ret = one_size("address", at + 1, &c->mem_base, e);
 	/* Nobody means 2 PiB: this is an address in bytes. */
 	if (!ret && at && c->mem_base / SZ_1M >= MAP_RAM_BASE)
-		ret = err_set(e, -EINVAL, "address \"%.80s\" counts MiB, as in lkvm: for bytes give @%" PRIu64,
+		ret = err_set(e, -EINVAL,
+			      "address \"%.80s\" counts MiB, as in lkvm: for bytes give @%" PRIu64,
 			      at + 1, c->mem_base / SZ_1M / SZ_1M);
 	free(size);
 	return ret;
@@ -100,7 +107,8 @@ static int take_affinity(const struct opt *o, const char *value, void *dest, str
 	if (ret == -ERANGE)
 		return err_set(e, ret, "\"%.80s\" names a CPU above %d", value, CPU_SETSIZE - 1);
 	if (ret < 0)
-		return err_set(e, ret, "\"%.80s\" is not a list of CPUs: give for example 0-3,5", value);
+		return err_set(e, ret, "\"%.80s\" is not a list of CPUs: give for example 0-3,5",
+			       value);
 	return opt_string(o, value, dest, e);
 }
 
@@ -114,10 +122,12 @@ static int take_sve_vl(const struct opt *o, const char *value, void *dest, struc
 	if (ret < 0)
 		return ret;
 	if (v & (v - 1))
-		return err_set(e, -EINVAL, "%.80s is not a power of 2: give %d, 256, 512, 1024 or %d",
-			       value, SVE_VL_MIN, SVE_VL_MAX);
+		return err_set(e, -EINVAL,
+			       "%.80s is not a power of 2: give %d, 256, 512, 1024 or %d", value,
+			       SVE_VL_MIN, SVE_VL_MAX);
 	if (*vl && *vl != v)
-		return err_set(e, -EINVAL, "%.80s contradicts the %u bits given before", value, *vl);
+		return err_set(e, -EINVAL, "%.80s contradicts the %u bits given before", value,
+			       *vl);
 	*vl = v;
 	return 0;
 }
@@ -130,7 +140,8 @@ static int take_rpv(const struct opt *o, const char *value, void *dest, struct e
 	if (c->rpv_set)
 		return err_set(e, -EINVAL, "the personalization value is given twice");
 	if (len > CFG_RPV_SIZE)
-		return err_set(e, -EINVAL, "%zu bytes are too long: up to %d fit", len, CFG_RPV_SIZE);
+		return err_set(e, -EINVAL, "%zu bytes are too long: up to %d fit", len,
+			       CFG_RPV_SIZE);
 	memcpy(c->rpv, value, len);
 	c->rpv_set = true;
 	return 0;
@@ -164,8 +175,10 @@ static int take_params(const struct opt *o, const char *value, void *dest, struc
 	free(*params);
 	*params = joined;
 	if (n >= CFG_CMDLINE_MAX)
-		return err_set(e, -EINVAL, "%d bytes of kernel parameters are too long: Linux takes "
-			       "%d", n, CFG_CMDLINE_MAX - 1);
+		return err_set(e, -EINVAL,
+			       "%d bytes of kernel parameters are too long: Linux takes "
+			       "%d",
+			       n, CFG_CMDLINE_MAX - 1);
 	return 0;
 }
 
@@ -180,12 +193,14 @@ static int take_kaslr_seed(const struct opt *o, const char *value, void *dest, s
 static int take_disk(const struct opt *o, const char *value, void *dest, struct err *e)
 {
 	struct vm_config *c = dest;
-	struct cfg_disk d = { 0 };
+	struct cfg_disk d = {0};
 	char *path, *flag, *next;
 
 	if (!strncmp(value, "scsi:", 5))
-		return err_set(e, -EINVAL, "\"%.80s\": this version has no SCSI target: give a file or a "
-			       "block device", value);
+		return err_set(e, -EINVAL,
+			       "\"%.80s\": this version has no SCSI target: give a file or a "
+			       "block device",
+			       value);
 	if (c->nr_disks == CFG_MAX_DISKS)
 		return err_set(e, -EINVAL, "\"%.80s\" is one too many: the machine has room for %d",
 			       value, CFG_MAX_DISKS);
@@ -200,8 +215,10 @@ static int take_disk(const struct opt *o, const char *value, void *dest, struct 
 		} else if (!strcmp(flag, "direct")) {
 			d.direct = true;
 		} else {
-			err_set(e, -EINVAL, "\"%.80s\" behind the file is unknown: give FILE[,ro]"
-				"[,direct]; a comma cannot be in a file's name", flag);
+			err_set(e, -EINVAL,
+				"\"%.80s\" behind the file is unknown: give FILE[,ro]"
+				"[,direct]; a comma cannot be in a file's name",
+				flag);
 			free(path);
 			return -EINVAL;
 		}
@@ -240,11 +257,12 @@ static int take_gdb(const struct opt *o, const char *value, void *dest, struct e
 
 	if (!strncmp(value, "unix:", 5)) {
 		if (!value[5] || strlen(value + 5) >= room)
-			return err_set(e, -EINVAL, "\"%.80s\" is not unix: and a path of 1 to %zu bytes",
-				       value, room - 1);
+			return err_set(e, -EINVAL,
+				       "\"%.80s\" is not unix: and a path of 1 to %zu bytes", value,
+				       room - 1);
 	} else if (parse_u64(value, &port) < 0 || port < 1 || port > 65535) {
-		return err_set(e, -EINVAL, "\"%.80s\" is neither a TCP port (1 to 65535) nor unix:PATH",
-			       value);
+		return err_set(e, -EINVAL,
+			       "\"%.80s\" is neither a TCP port (1 to 65535) nor unix:PATH", value);
 	}
 	return opt_string(o, value, dest, e);
 }
@@ -260,8 +278,10 @@ static int take_network(const struct opt *o, const char *value, void *dest, stru
 		if (!p[n])
 			break;
 	}
-	return err_set(e, -EINVAL, "\"%.80s\": this version has no network device: leave the option "
-		       "out, or give mode=none", value);
+	return err_set(e, -EINVAL,
+		       "\"%.80s\": this version has no network device: leave the option "
+		       "out, or give mode=none",
+		       value);
 }
 
 static int take_transport(const struct opt *o, const char *value, void *dest, struct err *e)
@@ -271,7 +291,20 @@ static int take_transport(const struct opt *o, const char *value, void *dest, st
 	return opt_choice(o, value, &ignored, e);
 }
 
-/* ---- choices ------------------------------------------------------------------------------------ */
+static int take_compat(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	int lkvm = 0;
+	int ret = opt_choice(o, value, &lkvm, e);
+
+	if (!ret)
+		*(bool *)dest = lkvm;
+	return ret;
+}
+
+/* ---- choices and the table ----------------------------------------------------------------- */
+
+/* Tables read by their columns. */
+/* clang-format off */
 
 static const struct opt_choice realm_choices[] = {
 	{ "kvm", MODE_KVM },		/* the first one is --realm without a value */
@@ -317,16 +350,6 @@ static const struct opt_choice compat_choices[] = {
 	{ NULL }
 };
 
-static int take_compat(const struct opt *o, const char *value, void *dest, struct err *e)
-{
-	int lkvm = 0;
-	int ret = opt_choice(o, value, &lkvm, e);
-
-	if (!ret)
-		*(bool *)dest = lkvm;
-	return ret;
-}
-
 #define WHY_LEGACY "virtio before 1.0 is not offered: Linux speaks virtio 1 since 4.0, give mmio"
 
 static const struct opt_choice transport_choices[] = {
@@ -336,8 +359,6 @@ static const struct opt_choice transport_choices[] = {
 	{ "pci-legacy", 0, WHY_LEGACY },
 	{ NULL }
 };
-
-/* ---- the table ---------------------------------------------------------------------------------- */
 
 enum { G_MACHINE, G_REALM, G_BOOT, G_DEVICES, G_RUNNING, G_COMPAT };
 
@@ -356,6 +377,8 @@ static const char *const groups[] = {
 #define REFUSED(n, a, h, w) { .name = (n), .group = G_COMPAT, .arg = (a), .help = (h), .why = (w), \
 			  .flags = OPT_REFUSED | ((a) ? 0 : OPT_FLAG) }
 #define LATER		"not in this version: "
+#define WHY_GMEM "a realm takes its memory from guest_memfd by itself where the kernel has it"
+#define WHY_MMIO "virtio devices are on virtio-mmio in this version"
 
 static const struct opt options[] = {
 	/* Machine */
@@ -379,7 +402,8 @@ static const struct opt options[] = {
 	  .text = "By default as narrow as the RAM allows, in a realm with one bit more for the "
 		  "split into a protected and a shared half, 33 at least.",
 	  .parse = opt_uint, TO(ipa_bits), .min = IPA_MIN_BITS, .max = IPA_MAX_BITS },
-	{ .name = "vcpu-affinity", .group = G_MACHINE, .arg = "LIST", .key = "machine.vcpu-affinity",
+	{ .name = "vcpu-affinity", .group = G_MACHINE, .arg = "LIST",
+	  .key = "machine.vcpu-affinity",
 	  .help = "host CPUs on which the vCPUs may run, as 0-3,5",
 	  .parse = take_affinity, TO(vcpu_affinity) },
 	{ .name = "sve-max-vl", .group = G_MACHINE, .arg = "BITS", .key = "machine.sve-max-vl",
@@ -404,14 +428,16 @@ static const struct opt options[] = {
 	  .parse = opt_string, TO(hugetlbfs) },
 
 	/* Realm */
-	{ .name = "realm", .group = G_REALM, .flags = OPT_OPTIONAL, .arg = "KIND", .key = "realm.mode",
+	{ .name = "realm", .group = G_REALM, .flags = OPT_OPTIONAL, .arg = "KIND",
+	  .key = "realm.mode",
 	  .help = "run as a realm: kvm (default) or emulated",
-	  .text = "With kvm the host's kernel and its Realm Management Monitor run and protect the "
-		  "realm, and nothing else takes their place. With emulated realmtool plays the "
-		  "monitor on any arm64 KVM host: the guest behaves as in a realm, and nothing is "
-		  "protected.",
+	  .text = "With kvm the host's kernel and its Realm Management Monitor run and protect "
+		  "the realm, and nothing else takes their place. With emulated realmtool plays "
+		  "the monitor on any arm64 KVM host: the guest behaves as in a realm, and nothing "
+		  "is protected.",
 	  .parse = opt_choice, TO(mode), .choice = realm_choices },
-	{ .name = "measurement-algo", .group = G_REALM, .arg = "ALGO", .key = "realm.measurement-algo",
+	{ .name = "measurement-algo", .group = G_REALM, .arg = "ALGO",
+	  .key = "realm.measurement-algo",
 	  .help = "sha256 (default), sha384 or sha512",
 	  .text = "SHA-384 came with version 2.0 of the Realm Management Monitor.",
 	  .parse = opt_choice, TO(hash), .choice = hash_choices },
@@ -420,14 +446,16 @@ static const struct opt options[] = {
 	  .text = "The rest of the 64 bytes is zero. It is part of what a token says about the "
 		  "realm.",
 	  .parse = take_rpv },
-	{ .name = "realm-pv-hex", .group = G_REALM, .arg = "HEX", .key = "realm.personalization-hex",
+	{ .name = "realm-pv-hex", .group = G_REALM, .arg = "HEX",
+	  .key = "realm.personalization-hex",
 	  .help = "the same in hexadecimal digits",
 	  .parse = take_rpv_hex },
-	{ .name = "emulated-strict", .group = G_REALM, .flags = OPT_FLAG, .key = "realm.emulated-strict",
+	{ .name = "emulated-strict", .group = G_REALM, .flags = OPT_FLAG,
+	  .key = "realm.emulated-strict",
 	  .help = "emulated: fault on memory that was given up",
 	  .text = "With it a guest's access to a protected address that is EMPTY is an external "
-		  "abort, as in a real realm; without it such an access reads zeros. Each change of "
-		  "such a range stops all vCPUs for a moment.",
+		  "abort, as in a real realm; without it such an access reads zeros. Each change "
+		  "of such a range stops all vCPUs for a moment.",
 	  .parse = opt_flag, TO(emulated_strict) },
 
 	/* Boot */
@@ -446,7 +474,8 @@ static const struct opt options[] = {
 	{ .name = "firmware", .letter = 'f', .group = G_BOOT, .arg = "FILE", .key = "boot.firmware",
 	  .help = "firmware (UEFI) instead of a kernel",
 	  .parse = opt_string, TO(firmware) },
-	{ .name = "firmware-address", .group = G_BOOT, .arg = "ADDR", .key = "boot.firmware-address",
+	{ .name = "firmware-address", .group = G_BOOT, .arg = "ADDR",
+	  .key = "boot.firmware-address",
 	  .help = "where it goes (default: the RAM's base)",
 	  .parse = opt_u64, TO(firmware_addr), .min = MAP_RAM_BASE, .max = UINT64_MAX },
 	{ .name = "flash", .letter = 'F', .group = G_BOOT, .arg = "FILE", .key = "boot.flash",
@@ -461,15 +490,16 @@ static const struct opt options[] = {
 	  .parse = opt_string, TO(dump_dtb) },
 	{ .name = "swiotlb", .group = G_BOOT, .arg = "SIZE", .key = "boot.swiotlb",
 	  .help = "size of a realm's shared I/O buffers, in MiB",
-	  .text = "Adds a swiotlb= parameter for Linux, which otherwise takes 64 MiB of the realm's "
-		  "RAM to share data with its devices.",
+	  .text = "Adds a swiotlb= parameter for Linux, which otherwise takes 64 MiB of the "
+		  "realm's RAM to share data with its devices.",
 	  .parse = take_swiotlb, TO(swiotlb_mib) },
 	{ .name = "kaslr-seed", .group = G_BOOT, .arg = "N", .key = "boot.kaslr-seed",
 	  .help = "seed for the kernel's address layout",
 	  .text = "It is a part of the devicetree and so of a realm's measurement; without the "
 		  "option there is none.",
 	  .parse = take_kaslr_seed, .max = UINT64_MAX },
-	{ .name = "nodefaults", .group = G_BOOT, .flags = OPT_FLAG | OPT_NEGATE, .key = "boot.nodefaults",
+	{ .name = "nodefaults", .group = G_BOOT, .flags = OPT_FLAG | OPT_NEGATE,
+	  .key = "boot.nodefaults",
 	  .help = "as lkvm: append no kernel parameters",
 	  .text = "Called as realmtool nothing is appended anyway.",
 	  .parse = opt_flag, TO(nodefaults) },
@@ -508,40 +538,39 @@ static const struct opt options[] = {
 	  .parse = take_debug },
 	{ .name = "gdb", .group = G_RUNNING, .arg = "WHERE", .key = "run.gdb",
 	  .help = "serve gdb at a TCP PORT or unix:PATH",
-	  .text = "The port is open on the loopback address only. The guest waits for gdb. Not for "
-		  "KVM realms, into which nobody can look.",
+	  .text = "The port is open on the loopback address only. The guest waits for gdb. Not "
+		  "for KVM realms, into which nobody can look.",
 	  .parse = take_gdb, TO(gdb) },
 	{ .name = "dev", .group = G_RUNNING, .arg = "FILE", .key = "run.kvm-device",
 	  .help = "KVM device (default /dev/kvm)",
 	  .parse = opt_string, TO(kvm_dev) },
 	{ .name = "compat", .group = G_RUNNING, .arg = "HOW", .key = "run.compat",
 	  .help = "behave as lkvm, or not: off",
-	  .text = "The default is lkvm when the program is called as lkvm, lkvm-static or vm, else "
-		  "off. With lkvm the log level is info, kernel parameters are appended, and a reset "
-		  "ends the run.",
+	  .text = "The default is lkvm when the program is called as lkvm, lkvm-static or vm, "
+		  "else off. With lkvm the log level is info, kernel parameters are appended, and "
+		  "a reset ends the run.",
 	  .parse = take_compat, TO(lkvm), .choice = compat_choices },
 	{ .name = "help", .letter = 'h', .group = G_RUNNING, .flags = OPT_FLAG,
 	  .help = "print this list",
 	  .parse = take_help },
 
 	/* Compatibility: what lkvm and its branches for realms have */
-	NOOP("restricted_mem", "private memory from guest_memfd",
-	     "a realm takes its memory from guest_memfd by itself where the kernel has it"),
-	NOOP("guest-memfd", "guest memory from guest_memfd",
-	     "a realm takes its memory from guest_memfd by itself where the kernel has it"),
-	NOOP("force-pci", "virtio devices on PCI",
-	     "virtio devices are on virtio-mmio in this version; the guest sees the same devices"),
+	NOOP("restricted_mem", "private memory from guest_memfd", WHY_GMEM),
+	NOOP("guest-memfd", "guest memory from guest_memfd", WHY_GMEM),
+	NOOP("force-pci", "virtio devices on PCI", WHY_MMIO),
 	{ .name = "virtio-transport", .group = G_COMPAT, .flags = OPT_NOOP, .arg = "KIND",
 	  .help = "bus of the virtio devices: mmio or pci",
-	  .why = "virtio devices are on virtio-mmio in this version; the guest sees the same devices",
+	  .why = WHY_MMIO,
 	  .parse = take_transport, .choice = transport_choices },
-	{ .name = "network", .letter = 'n', .group = G_COMPAT, .flags = OPT_NOOP, .arg = "mode=none",
+	{ .name = "network", .letter = 'n', .group = G_COMPAT, .flags = OPT_NOOP,
+	  .arg = "mode=none",
 	  .help = "network device; only mode=none is possible",
 	  .why = "this version has no network device",
 	  .parse = take_network },
 	NOOP("no-dhcp", "no ip=dhcp parameter", "the parameter is never added"),
 	{ .name = "no-pvtime", .group = G_COMPAT, .flags = OPT_FLAG | OPT_NOOP,
-	  .help = "no stolen time", .why = "the guest is offered no stolen time",
+	  .help = "no stolen time",
+	  .why = "the guest is offered no stolen time",
 	  .parse = opt_flag, TO(no_pvtime) },
 	NOOP("disable-mte", "no memory tagging", "the guest is offered no memory tagging"),
 	NOOP("debug-ioport", "trace I/O ports", "arm64 has no I/O ports"),
@@ -557,15 +586,17 @@ static const struct opt options[] = {
 	REFUSED("vfio-pci", "DEVICE", "PCI device of the host", LATER "run without the device"),
 	REFUSED("viommu", NULL, "IOMMU of the guest", LATER "run without it"),
 	REFUSED("iommufd-vdevice", NULL, "virtual device of iommufd", LATER "run without it"),
-	REFUSED("nested", NULL, "KVM in the guest", LATER "the guest runs at EL1 only, leave it out"),
-	REFUSED("e2h0", NULL, "nested guest without VHE", LATER "the guest runs at EL1 only, leave it out"),
+	REFUSED("nested", NULL, "KVM in the guest",
+		LATER "the guest runs at EL1 only, leave it out"),
+	REFUSED("e2h0", NULL, "nested guest without VHE",
+		LATER "the guest runs at EL1 only, leave it out"),
 	REFUSED("aarch32", NULL, "32-bit guest", "realms are 64-bit: use an arm64 kernel, or lkvm"),
 	REFUSED("psci", "VERSION", "version of PSCI",
 		"the guest gets the newest PSCI that KVM has: leave it out"),
 	REFUSED("counter-offset", "N", "offset of the guest's counter",
 		LATER "the guest's counter is the one KVM gives: leave it out"),
 	REFUSED("override-bad-firmware-cntfrq", "HZ", "timer frequency in the devicetree",
-		"set CNTFRQ_EL0 in the host's firmware, or give a devicetree of your own with --dtb"),
+		"set CNTFRQ_EL0 in the host's firmware, or give a devicetree with --dtb"),
 	REFUSED("measurement-log", NULL, "event log in guest memory",
 		LATER "it would change the measurement: leave it out"),
 	REFUSED("virtio-legacy", NULL, "virtio before 1.0", WHY_LEGACY),
@@ -578,6 +609,7 @@ static const struct opt options[] = {
 	REFUSED("debug-mmio", NULL, "trace device accesses", LATER "use --debug or --gdb"),
 	REFUSED("debug-iodelay", "MS", "delay I/O", LATER "leave it out"),
 };
+/* clang-format on */
 _Static_assert(ARRAY_SIZE(options) <= OPT_MAX, "raise OPT_MAX");
 
 const struct opt_table run_options = {
@@ -589,7 +621,7 @@ const struct opt_table run_options = {
 	.hint = "\"run --help\" lists them all",
 };
 
-/* ---- from words to a config ----------------------------------------------------------------------- */
+/* ---- from words to a config -------------------------------------------------------------- */
 
 static bool has_swiotlb(const struct vm_config *c)
 {
@@ -604,14 +636,16 @@ static void tell(const struct vm_config *c, const struct opt_state *st)
 		if (st->count[i] && options[i].group == G_REALM)
 			log_warning("option --%s has no effect without --realm", options[i].name);
 	if (c->mode != MODE_PLAIN && c->mem < SWIOTLB_WARN && !has_swiotlb(c))
-		log_warning("%" PRIu64 " MiB of RAM are little for a realm: Linux takes 64 MiB of them for "
-			    "shared I/O buffers; give more with --mem, or make the buffers smaller with "
-			    "--swiotlb SIZE", c->mem / SZ_1M);
+		log_warning(
+			"%" PRIu64 " MiB of RAM are little for a realm: Linux takes 64 MiB of "
+			"them for shared I/O buffers; give more with --mem, or make the buffers "
+			"smaller with --swiotlb SIZE",
+			c->mem / SZ_1M);
 }
 
 int options_run(struct vm_config *c, bool lkvm, int argc, char **argv, struct err *e)
 {
-	struct opt_state st = { 0 };
+	struct opt_state st = {0};
 	int ret;
 
 	config_defaults(c);
@@ -631,7 +665,7 @@ int options_run(struct vm_config *c, bool lkvm, int argc, char **argv, struct er
 		return err_set(e, -ENOMEM, "out of memory");
 	}
 	if (c->lkvm && c->firmware && c->initrd) {
-		/* lkvm goes on here; called as realmtool it is an error, because an initrd is measured */
+		/* lkvm goes on; for realmtool it is an error, because an initrd is measured */
 		log_warning("option --initrd is ignored: a firmware takes its initrd from a disk");
 		free(c->initrd);
 		c->initrd = NULL;

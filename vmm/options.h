@@ -9,7 +9,7 @@ struct vm_config;
 
 extern const struct opt_table run_options;
 
-#define OPTIONS_HELP 1		/* options_run(): --help was given */
+#define OPTIONS_HELP 1 /* options_run(): --help was given */
 
 /**
  * options_run() - what the words behind "run" ask for

@@ -54,10 +54,10 @@ enum access {				/* how not to block */
 };
 
 enum in_state {
-	IN_NONE,			/* at its end, or never there */
-	IN_WATCHED,			/* the loop tells */
-	IN_PAUSED,			/* not watched: the device is full, or we are in background */
-	IN_FILE,			/* always ready, epoll refuses it */
+	IN_NONE,    /* at its end, or never there */
+	IN_WATCHED, /* the loop tells */
+	IN_PAUSED,  /* not watched: the device is full, or we are in background */
+	IN_FILE,    /* always ready, epoll refuses it */
 };
 
 struct term {
@@ -78,7 +78,7 @@ struct term {
 	bool in_tty;
 	bool in_own;			/* in_src.fd is closed in the end */
 	bool escaped;			/* ctrl-a was typed */
-	uint8_t *keep;			/* IN_KEEP bytes; [keep_off, keep_len) wait for the device */
+	uint8_t *keep; /* IN_KEEP bytes; [keep_off, keep_len) wait for the device */
 	size_t keep_off, keep_len;
 	_Atomic bool starved;		/* the device took less: it will call term_input_ready() */
 
@@ -497,6 +497,13 @@ static void tell_size(struct term *t)
 	t->cols = w.ws_col;
 	t->rows = w.ws_row;
 	t->c.resize(t->c.ctx, t->cols, t->rows);
+}
+
+bool term_size(const struct term *t, uint16_t *cols, uint16_t *rows)
+{
+	*cols = t->cols;
+	*rows = t->rows;
+	return t->cols != 0;
 }
 
 /* All that waits for the loop's thread: new window size, continued, room in the device. */

@@ -71,6 +71,13 @@ void term_input_ready(struct term *t);
 /** term_bytes_out() - bytes written so far ("no byte on the console yet?"); any thread */
 uint64_t term_bytes_out(const struct term *t);
 
+/**
+ * term_size() - window size, for a device that is made anew (reboot); the loop's thread
+ *
+ * Return: false if it is not known.
+ */
+bool term_size(const struct term *t, uint16_t *cols, uint16_t *rows);
+
 /** term_flush() - write out what is buffered, waiting up to @timeout_ms (at the end of a run) */
 void term_flush(struct term *t, int timeout_ms);
 

@@ -77,6 +77,12 @@ bool tty_raw(void)
 	return true;
 }
 
+static bool happens_again(int sig, int code)
+{
+	return sig == SIGSEGV || sig == SIGFPE || sig == SIGILL ||
+		(sig == SIGBUS && code != BUS_MCEERR_AO);
+}
+
 static void on_deadly(int sig, siginfo_t *info, void *context)
 {
 	sigset_t set;
@@ -87,9 +93,9 @@ static void on_deadly(int sig, siginfo_t *info, void *context)
 			sigaction(sig, &tty.old_deadly[i], NULL);
 	/*
 	 * A fault happens again on return, now with the earlier handler (or a core dump) and the
-	 * true registers. A signal that was sent has to be sent again; abort() does it by itself.
+	 * true registers. Anything else, such as a kill() or a limit, would be forgotten.
 	 */
-	if (info->si_code <= 0) {
+	if (info->si_code <= 0 || !happens_again(sig, info->si_code)) {
 		sigemptyset(&set);
 		sigaddset(&set, sig);
 		raise(sig);

@@ -8,7 +8,7 @@
 
 #include "vmm/core/types.h"
 
-#define TTY_WAKE (1ULL << 32)	/* the small numbers are free for other reasons to wake */
+#define TTY_WAKE (1ULL << 32)	/* smaller numbers are free for other wakers */
 
 /**
  * tty_attach() - take charge of a terminal, not yet in raw mode

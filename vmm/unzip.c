@@ -204,7 +204,8 @@ out:
 	ZSTD_freeDStream(z);
 	return stream_close(&s, ret, "zstd", buf, size, e);
 #else
-	return err_set(e, -ENOTSUP, "zstd: this build has no libzstd: give an uncompressed Image, or "
+	return err_set(e, -ENOTSUP,
+		       "zstd: this build has no libzstd: give an uncompressed Image, or "
 		       "build realmtool with libzstd");
 #endif
 }

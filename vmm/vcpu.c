@@ -17,6 +17,8 @@
 #define VCPU_STACK	(128 * 1024)
 #define SVE_VQ_BITS	128
 #define PMU_INTID	(16 + MAP_PPI_PMU)
+#define PMCR_N_SHIFT	11		/* PMCR_EL0.N: number of event counters, 5 bits */
+#define PMCR_N_MASK	(UINT64_C(0x1f) << PMCR_N_SHIFT)
 
 static __thread struct vcpu *self;
 static struct log_rate mmio_rate;
@@ -132,6 +134,23 @@ int vcpus_create(struct machine *m, struct err *e)
 	return ret;
 }
 
+/* KVM takes a smaller PMCR_EL0.N than the host's since Linux 6.7, and ignores what it cannot do. */
+static int pmu_counters(struct vcpu *v, unsigned int n, struct err *e)
+{
+	uint64_t want, got = 0;
+
+	if (kvm_get_reg(&v->k, A64_PMCR_EL0, &want) < 0)
+		return err_set(e, -EIO, "vCPU %u: PMCR_EL0 cannot be read", v->k.id);
+	want = (want & ~PMCR_N_MASK) | (uint64_t)n << PMCR_N_SHIFT;
+	kvm_set_reg(&v->k, A64_PMCR_EL0, want);
+	kvm_get_reg(&v->k, A64_PMCR_EL0, &got);
+	if ((got & PMCR_N_MASK) != (want & PMCR_N_MASK))
+		return err_set(e, -EINVAL, "--pmu-counters %u: this host can give the guest %u; fewer "
+			       "than all of them needs Linux 6.7", n,
+			       (unsigned int)((got & PMCR_N_MASK) >> PMCR_N_SHIFT));
+	return 0;
+}
+
 int vcpus_pmu(struct machine *m, struct err *e)
 {
 	int irq = PMU_INTID, ret = 0;
@@ -144,6 +163,8 @@ int vcpus_pmu(struct machine *m, struct err *e)
 					   A64_VCPU_PMU_INIT, NULL);
 		if (ret < 0)
 			err_set(e, ret, "vCPU %u: PMU: %s", i, strerror(-ret));
+		else if (m->cfg->pmu_counters)
+			ret = pmu_counters(&m->vcpu[i], m->cfg->pmu_counters, e);
 	}
 	return ret;
 }

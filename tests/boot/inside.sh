@@ -60,7 +60,7 @@ uptime_cs()
 }
 
 nr=0 failed=0
-for c in $(sed -n 's/^case_\([a-z0-9_]*\)()$/\1/p' cases/*.sh); do
+for c in $(sed -n 's/^case_\([a-z0-9_]*\)().*/\1/p' cases/*.sh); do
 	wanted "$c" "$@" || continue
 	nr=$((nr + 1))
 	T=$TOP/out/logs/$c

@@ -11,14 +11,20 @@ ME=${0##*/}
 export LC_ALL=C				# we parse what apt, dpkg and QEMU print
 umask 022
 
-say()
+tell()
 {
 	printf '%s: %s\n' "$ME" "$*" >&2
 }
 
+# progress; errors go through tell
+say()
+{
+	[ -n "${RT_QUIET:-}" ] || tell "$@"
+}
+
 die()
 {
-	say "$*"
+	tell "$*"
 	exit 1
 }
 

@@ -292,7 +292,8 @@ static void bad_names(void **state)
 	char dir[] = "/tmp/realmtool-unit.XXXXXX", name[64];
 
 	in.files.kernel_path = "_NO_FILE_4Uhere_";
-	assert_refused(open_and_plan(), -ENOENT, "Unable to open kernel _NO_FILE_4Uhere_: No such file");
+	assert_refused(open_and_plan(), -ENOENT,
+		       "Unable to open kernel _NO_FILE_4Uhere_: No such file");
 	assert_int_equal(strncmp(e.msg, "Unable to open kernel _NO_FILE_4Uhere_", 38), 0);
 
 	assert_non_null(mkdtemp(dir));
@@ -802,7 +803,8 @@ static void user_dtb(void **state)
 static void user_dtb_refused(void **state)
 {
 	assert_refused(boot_with_dtb(mk_dtb(0, 0), 5000), -EINVAL, "linux,initrd-start");
-	assert_refused(boot_with_dtb(mk_dtb(0x88000000, 0x88001000), 5000), -ENOSPC, "does not fit");
+	assert_refused(boot_with_dtb(mk_dtb(0x88000000, 0x88001000), 5000), -ENOSPC,
+		       "does not fit");
 	assert_int_not_equal(boot_with_dtb(mk_dtb(0x88001000, 0x88000000), 5000), 0);
 	assert_msg("initrd");
 	assert_refused(boot_with_dtb(mk_dtb(BASE, BASE + MiB), 5000), -EINVAL, "overlaps");
@@ -813,7 +815,8 @@ static void user_dtb_refused(void **state)
 	/* it occupies the usual place of the devicetree: that moves; both places: refused */
 	assert_int_equal(boot_with_dtb(mk_dtb(0x8fe00000, 0x8fe02000), 5000), 0);
 	assert_int_equal(out.dtb_ipa, BASE + 512 * MiB - SZ_64K);
-	assert_refused(boot_with_dtb(mk_dtb(0x8fe00000, BASE + 512 * MiB), 5000), -ENOSPC, "own place");
+	assert_refused(boot_with_dtb(mk_dtb(0x8fe00000, BASE + 512 * MiB), 5000), -ENOSPC,
+		       "own place");
 	/* not a devicetree, or too large */
 	assert_int_not_equal(boot_with_dtb(mk_flat(5000), 0), 0);
 	assert_msg(in.files.dtb_path);

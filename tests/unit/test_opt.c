@@ -46,20 +46,23 @@ static int take_stop(const struct opt *o, const char *value, void *dest, struct 
 	return 7;
 }
 
-static const struct opt_choice colors[] = {
-	{ "red", RED }, { "green", GREEN }, { "blue", BLUE },
-	{ "pink", 0, "there is no pink: mix red and white" },
-	{ NULL }
-};
+static const struct opt_choice colors[] = {{"red", RED},
+					   {"green", GREEN},
+					   {"blue", BLUE},
+					   {"pink", 0, "there is no pink: mix red and white"},
+					   {NULL}};
 
 #define TO(f) .offset = offsetof(struct result, f)
 
+/* clang-format off */
 static const struct opt options[] = {
-	{ .name = "count", .letter = 'c', .arg = "N", .help = "a number", .parse = opt_uint, TO(count),
+	{ .name = "count", .letter = 'c', .arg = "N", .help = "a number",
+	  .parse = opt_uint, TO(count),
 	  .min = 1, .max = 8, .key = "main.count" },
 	{ .name = "big", .arg = "N", .help = "a large number", .parse = opt_u64, TO(big),
 	  .max = UINT64_MAX },
-	{ .name = "file", .letter = 'f', .arg = "FILE", .help = "a file", .parse = opt_string, TO(file) },
+	{ .name = "file", .letter = 'f', .arg = "FILE", .help = "a file",
+	  .parse = opt_string, TO(file) },
 	{ .name = "word", .arg = "WORD", .help = "the word", .parse = opt_string, TO(word) },
 	{ .name = "text", .letter = 't', .flags = OPT_EMPTY, .arg = "TEXT", .help = "may be empty",
 	  .parse = opt_string, TO(text) },
@@ -79,16 +82,23 @@ static const struct opt options[] = {
 	{ .name = "stop", .letter = 'h', .flags = OPT_FLAG, .help = "ends it", .parse = take_stop },
 	{ .name = "secret", .flags = OPT_FLAG | OPT_HIDDEN, .help = "hidden", .parse = opt_flag,
 	  TO(flag), .group = 1 },
-	{ .name = "last", .flags = OPT_FLAG, .help = "a help that is so long that it does not fit into "
-	  "what is left of a line of eighty columns", .text = "One sentence. -x is a dash.",
+	{ .name = "last", .flags = OPT_FLAG,
+	  .help = "a help that is so long that it does not fit into what is left of a line of "
+		  "eighty columns",
+	  .text = "One sentence. -x is a dash.",
 	  .parse = opt_flag, TO(flag), .group = 1 },
 };
+/* clang-format on */
 
-static const char *const groups[] = { "First", "Second" };
+static const char *const groups[] = {"First", "Second"};
 
 static const struct opt_table table = {
-	.opt = options, .nr = ARRAY_SIZE(options), .group = groups, .nr_groups = 2,
-	.word = "word", .hint = "see the list",
+	.opt = options,
+	.nr = ARRAY_SIZE(options),
+	.group = groups,
+	.nr_groups = 2,
+	.word = "word",
+	.hint = "see the list",
 };
 
 static struct result r;
@@ -115,14 +125,15 @@ static int parse_argv(char **argv)
 		argc++;
 	return opt_parse(&table, &st, &r, argc, argv, &e);
 }
-#define PARSE(...) parse_argv((char *[]){ __VA_ARGS__, NULL })
+#define PARSE(...) parse_argv((char *[]){__VA_ARGS__, NULL})
 
 /* The line is refused, and the error has this text in it. */
-#define REFUSED(text, ...) do {							\
-	assert_true(PARSE(__VA_ARGS__) < 0);					\
-	if (!strstr(e.msg, text))						\
-		fail_msg("no \"%s\" in: %s", text, e.msg);			\
-	assert_true(e.code < 0);						\
+#define REFUSED(text, ...)                                                                         \
+	do {                                                                                       \
+		assert_true(PARSE(__VA_ARGS__) < 0);                                               \
+		if (!strstr(e.msg, text))                                                          \
+			fail_msg("no \"%s\" in: %s", text, e.msg);                                 \
+		assert_true(e.code < 0);                                                           \
 	} while (0)
 
 static void nothing(void **state)
@@ -144,7 +155,7 @@ static void all_forms(void **state)
 	assert_int_equal(PARSE("-c6", "-fname"), 0);
 	assert_int_equal(r.count, 6);
 	assert_string_equal(r.file, "name");
-	assert_int_equal(PARSE("-xc7"), 0);	/* a switch and an option with its value */
+	assert_int_equal(PARSE("-xc7"), 0); /* a switch and an option with its value */
 	assert_int_equal(r.count, 7);
 	assert_true(r.flag);
 }
@@ -165,7 +176,7 @@ static void first_word(void **state)
 static void no_word(void **state)
 {
 	struct opt_table t = table;
-	char *argv[] = { (char *)"Image" };
+	char *argv[] = {(char *)"Image"};
 
 	t.word = NULL;
 	assert_int_equal(opt_parse(&t, &st, &r, 1, argv, &e), -EINVAL);
@@ -238,7 +249,7 @@ static void choices(void **state)
 	assert_int_equal(PARSE("--color=blue"), 0);
 	assert_int_equal(r.color, BLUE);
 	r.color = BLUE;
-	assert_int_equal(PARSE("--color", "Image"), 0);	/* the value may be left out */
+	assert_int_equal(PARSE("--color", "Image"), 0); /* the value may be left out */
 	assert_int_equal(r.color, RED);
 	assert_string_equal(r.word, "Image");
 	assert_int_equal(PARSE("-Cgreen"), 0);
@@ -252,7 +263,7 @@ static void choices(void **state)
 static void unknown_options(void **state)
 {
 	REFUSED("unknown option --cuont: did you mean --count?", "--cuont=3");
-	REFUSED("did you mean --count?", "--coun", "3");	/* not abbreviated */
+	REFUSED("did you mean --count?", "--coun", "3"); /* not abbreviated */
 	REFUSED("unknown option --zzz: see the list", "--zzz");
 	REFUSED("unknown option -z: see the list", "-z");
 	REFUSED("unknown option -z", "-xz");
@@ -354,7 +365,8 @@ static void manual(void **state)
 {
 	char *s = output(true, false);
 
-	assert_non_null(strstr(s, ".Ss First\n.Bl -tag -width Ds\n.It Fl c Ar N , Fl \\-count Ar N\n"));
+	assert_non_null(
+		strstr(s, ".Ss First\n.Bl -tag -width Ds\n.It Fl c Ar N , Fl \\-count Ar N\n"));
 	assert_non_null(strstr(s, ".It Fl C Ar COLOR , Fl \\-color Ns Op = Ns Ar COLOR\n"));
 	assert_non_null(strstr(s, ".It Fl x , Fl \\-flag\n"));
 	assert_non_null(strstr(s, "One sentence.\n\\-x is a dash.\n"));

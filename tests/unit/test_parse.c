@@ -45,8 +45,8 @@ static void numbers(void **state)
 static void not_numbers(void **state)
 {
 	static const char *const bad[] = {
-		"", " ", "x", "-1", "+1", " 1", "1 ", "4x", "0x", "0xg", "0x-1", "08", "09", "1.5",
-		"1e3", "1,2", "٣", "0b1", "1\n",
+		"",	" ",  "x",  "-1",  "+1",  " 1",	 "1 ", "4x",  "0x",  "0xg",
+		"0x-1", "08", "09", "1.5", "1e3", "1,2", "٣",  "0b1", "1\n",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -84,7 +84,7 @@ static void sizes(void **state)
 	size_ok("1P", SZ_1G * SZ_1M);
 	size_ok("0x200", 512 * SZ_1M);
 	size_ok("0x10K", 16384);
-	size_ok("0x1b", 27 * SZ_1M);	/* the b is a digit */
+	size_ok("0x1b", 27 * SZ_1M); /* the b is a digit */
 	size_ok("010", 8 * SZ_1M);
 	size_ok("0", 0);
 	size_ok("16383P", 16383ULL << 50);
@@ -95,8 +95,9 @@ static void sizes(void **state)
 static void not_sizes(void **state)
 {
 	static const char *const bad[] = {
-		"", "M", "-1M", "1MM", "1MiB", "1 M", "1x", "1M ", "1@", "1E", "1.5G", "0xM",
-		"1\x8d",	/* 0x8d | 0x20 must not pass for a unit */
+		"",    "M",  "-1M", "1MM",  "1MiB", "1 M",   "1x",
+		"1M ", "1@", "1E",  "1.5G", "0xM",  "1\x8d", /* 0x8d | 0x20 must not pass for a unit
+							      */
 	};
 	uint64_t v = UNTOUCHED;
 
@@ -104,7 +105,7 @@ static void not_sizes(void **state)
 		if (parse_size(bad[i], SZ_1M, &v) != -EINVAL)
 			fail_msg("\"%s\" is accepted", bad[i]);
 	assert_int_equal(parse_size("16384P", SZ_1M, &v), -ERANGE);
-	assert_int_equal(parse_size("17592186044416", SZ_1M, &v), -ERANGE);	/* 2^44 MiB */
+	assert_int_equal(parse_size("17592186044416", SZ_1M, &v), -ERANGE); /* 2^44 MiB */
 	assert_int_equal(parse_size("18446744073709551616", 1, &v), -ERANGE);
 	assert_true(v == UNTOUCHED);
 }
@@ -149,7 +150,7 @@ static void cpu_lists(void **state)
 
 static void hex(void **state)
 {
-	uint8_t b[4] = { 0 };
+	uint8_t b[4] = {0};
 	size_t n = 99;
 
 	assert_int_equal(parse_hex("00fFa5", b, sizeof(b), &n), 0);
@@ -167,10 +168,10 @@ static void hex(void **state)
 static const char *nearest_of(const char *word)
 {
 	static const char *const names[] = {
-		"mem", "kernel", "initrd", "params", "firmware", "firmware-address", "debug",
-		"debug-mmio", "disk", "cpus", "realm", "realm-pv",
+		"mem",	 "kernel",     "initrd", "params", "firmware", "firmware-address",
+		"debug", "debug-mmio", "disk",	 "cpus",   "realm",    "realm-pv",
 	};
-	struct nearest n = { .word = word };
+	struct nearest n = {.word = word};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		nearest_offer(&n, names[i]);
@@ -180,11 +181,11 @@ static const char *nearest_of(const char *word)
 static void near_words(void **state)
 {
 	assert_string_equal(nearest_of("kernal"), "kernel");
-	assert_string_equal(nearest_of("kenrel"), "kernel");	/* a swap */
+	assert_string_equal(nearest_of("kenrel"), "kernel"); /* a swap */
 	assert_string_equal(nearest_of("kernell"), "kernel");
-	assert_string_equal(nearest_of("kern"), "kernel");	/* cut short */
-	assert_string_equal(nearest_of("memory"), "mem");	/* spelt out */
-	assert_string_equal(nearest_of("firm"), "firmware");	/* the shorter of two */
+	assert_string_equal(nearest_of("kern"), "kernel");   /* cut short */
+	assert_string_equal(nearest_of("memory"), "mem");    /* spelt out */
+	assert_string_equal(nearest_of("firm"), "firmware"); /* the shorter of two */
 	assert_string_equal(nearest_of("debug-mimo"), "debug-mmio");
 	assert_string_equal(nearest_of("cpu"), "cpus");
 	assert_string_equal(nearest_of("disc"), "disk");
@@ -207,16 +208,11 @@ static void far_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers),
-		cmocka_unit_test(not_numbers),
-		cmocka_unit_test(too_large_numbers),
-		cmocka_unit_test(sizes),
-		cmocka_unit_test(not_sizes),
-		cmocka_unit_test(bools),
-		cmocka_unit_test(cpu_lists),
-		cmocka_unit_test(hex),
-		cmocka_unit_test(near_words),
-		cmocka_unit_test(far_words),
+		cmocka_unit_test(numbers),	     cmocka_unit_test(not_numbers),
+		cmocka_unit_test(too_large_numbers), cmocka_unit_test(sizes),
+		cmocka_unit_test(not_sizes),	     cmocka_unit_test(bools),
+		cmocka_unit_test(cpu_lists),	     cmocka_unit_test(hex),
+		cmocka_unit_test(near_words),	     cmocka_unit_test(far_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,8 @@
 /* The RIPAS map, against a byte per granule. */
 #include "tests/unit/unit.h"
 
+#include <errno.h>
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -10,13 +10,13 @@
 
 #define BASE	UINT64_C(0x80000000)
 #define PAGES	256
-#define MAX	64
+#define MAX_SLOTS	64
 
 struct model {
 	struct {
 		ipa_t base;
 		uint64_t len;
-	} slot[MAX];
+	} slot[MAX_SLOTS];
 	int fail_after;		/* calls that succeed, -1: all */
 };
 
@@ -24,7 +24,7 @@ static int set(void *ctx, unsigned int slot, ipa_t base, uint64_t len)
 {
 	struct model *m = ctx;
 
-	assert_in_range(slot, 10, 10 + MAX - 1);
+	assert_in_range(slot, 10, 10 + MAX_SLOTS - 1);
 	slot -= 10;
 	if (m->fail_after == 0)
 		return -ENOMEM;
@@ -34,7 +34,7 @@ static int set(void *ctx, unsigned int slot, ipa_t base, uint64_t len)
 		assert_int_not_equal(m->slot[slot].len, 0);	/* delete what is there */
 	} else {
 		assert_int_equal(m->slot[slot].len, 0);		/* KVM cannot resize */
-		for (unsigned int i = 0; i < MAX; i++)		/* KVM refuses overlaps */
+		for (unsigned int i = 0; i < MAX_SLOTS; i++)		/* KVM refuses overlaps */
 			assert_false(m->slot[i].len && m->slot[i].base < base + len &&
 				     base < m->slot[i].base + m->slot[i].len);
 	}
@@ -45,7 +45,7 @@ static int set(void *ctx, unsigned int slot, ipa_t base, uint64_t len)
 
 static bool mapped(const struct model *m, ipa_t ipa)
 {
-	for (unsigned int i = 0; i < MAX; i++)
+	for (unsigned int i = 0; i < MAX_SLOTS; i++)
 		if (m->slot[i].len && ipa >= m->slot[i].base &&
 		    ipa - m->slot[i].base < m->slot[i].len)
 			return true;
@@ -57,7 +57,7 @@ static void random_cuts(void **state)
 	static uint8_t want[PAGES];
 	struct model m = { .fail_after = -1 };
 	const struct slots_ops ops = { set, &m };
-	struct slots *s = slots_new(&ops, 10, MAX);
+	struct slots *s = slots_new(&ops, 10, MAX_SLOTS);
 	unsigned int seed = 7;
 
 	(void)state;
@@ -104,7 +104,7 @@ static void kernel_says_no(void **state)
 	for (int n = 0; n < 6; n++) {
 		struct model m = { .fail_after = -1 };
 		const struct slots_ops ops = { set, &m };
-		struct slots *s = slots_new(&ops, 10, MAX);
+		struct slots *s = slots_new(&ops, 10, MAX_SLOTS);
 		int ret;
 
 		(void)state;

@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -98,6 +99,9 @@ static size_t on_input(void *ctx, const void *buf, size_t len)
 
 static void on_resize(void *ctx, uint16_t cols, uint16_t rows)
 {
+	uint16_t c, r;
+
+	CHECK(term_size(term, &c, &r) && c == cols && r == rows);
 	sh->cols = cols;
 	sh->rows = rows;
 	sh->resizes++;
@@ -123,7 +127,8 @@ static void child_open(void)
 	struct err e;
 
 	alarm(60);			/* nothing stays behind, whatever goes wrong */
-	/* Without the sanitizer's reports, the signals below end the child as they would end lkvm. */
+	/* Without the sanitizer's reports, the signals below end the child as they would end lkvm.
+	 */
 	for (int sig = 1; sig < 32; sig++)
 		if (sig != SIGKILL && sig != SIGSTOP)
 			signal(sig, SIG_DFL);
@@ -353,15 +358,15 @@ static void hung_guest(void **state)
 	assert_int_equal(sh->in_len, 3);
 }
 
-static void *const no_page = (void *)16;
-
 static void fault(void)
 {
+	volatile char *page = mmap(NULL, SZ_4K, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
 	child_open();
 	sh->up = 1;
 	while (!sh->fg)
 		msleep(1);
-	__asm__ volatile("" : : "r"(*(volatile char *)no_page));
+	*page = 1;
 }
 
 static void call_abort(void)
@@ -371,6 +376,19 @@ static void call_abort(void)
 	while (!sh->fg)
 		msleep(1);
 	abort();
+}
+
+/* Sent by the kernel, yet no fault. */
+static void time_out(void)
+{
+	struct itimerval soon = { .it_value.tv_usec = 1000 };
+
+	child_open();
+	sh->up = 1;
+	while (!sh->fg)
+		msleep(1);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	loop_run(&loop);
 }
 
 static void call_exit(void)
@@ -391,6 +409,7 @@ static void crash(void **state)
 		{ fault, 0, SIGSEGV },
 		{ call_abort, 0, SIGABRT },
 		{ call_exit, 0, 7 << 8 },
+		{ time_out, 0, SIGALRM },
 		{ serve, SIGTERM, SIGTERM },
 		{ serve, SIGINT, SIGINT },
 		{ serve, SIGHUP, SIGHUP },
@@ -421,6 +440,17 @@ static void crash(void **state)
 		close(c.master);
 		close(c.slave);
 	}
+}
+
+static void hang_up(void **state)
+{
+	struct child c;
+
+	start(&c, serve);
+	EVENTUALLY(same_termios(&c, true));
+	close(c.master);
+	close(c.slave);
+	assert_int_equal(reap(c.pid), SIGHUP);
 }
 
 static volatile sig_atomic_t seen;
@@ -532,13 +562,13 @@ static void job_control(void **state)
 	type(&c, "for the shell\n", 14);
 	msleep(200);
 	assert_int_equal(sh->in_len, 0);
-	assert_int_equal(sh->stops, 1);		/* and was not stopped for reading */
 	tcflush(c.slave, TCIFLUSH);
 
 	sh->fg = 1;
 	EVENTUALLY(same_termios(&c, true));
 	type(&c, "hello", 5);
 	assert_input("hello", 5);
+	assert_int_equal(sh->stops, 1);		/* it was not stopped for reading */
 	type(&c, "\001x", 2);
 	assert_int_equal(waitpid(shell_pid, &status, 0), shell_pid);
 	assert_int_equal(status, 0);
@@ -776,7 +806,8 @@ static void slow_reader(void **state)
 		int fd[2];
 		pid_t pid;
 
-		sh->up = sh->wrote = sh->writables = 0;
+		sh->up = sh->writables = 0;
+		sh->wrote = 0;
 		if (kind == 1)
 			assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
 		else
@@ -909,7 +940,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(raw_and_back), T(escape_keys), T(hung_guest), T(crash), T(earlier_handlers),
+		T(raw_and_back), T(escape_keys), T(hung_guest), T(crash), T(hang_up), T(earlier_handlers),
 		T(window_size), T(job_control), T(stopped_terminal), T(tty_in_only), T(closed),
 		T(file_in), T(pipe_in), T(no_spin), T(slow_reader), T(file_out), T(reader_gone),
 		T(pty),

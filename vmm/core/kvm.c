@@ -53,37 +53,40 @@ const struct kvm_sys kvm_host = {
 	.close = host_close,
 };
 
-int kvm_open(struct kvm *k, const struct kvm_sys *sys, struct err *e)
+int kvm_open(struct kvm *k, const struct kvm_sys *sys, const char *path, struct err *e)
 {
 	int ret;
 
+	if (!path)
+		path = "/dev/kvm";
 	memset(k, 0, sizeof(*k));
 	k->sys = sys ? sys : &kvm_host;
 	k->vm = -1;
-	k->dev = k->sys->open("/dev/kvm");
+	k->dev = k->sys->open(path);
 	switch (k->dev) {
 	case -ENOENT:
 	case -ENODEV:
 	case -ENXIO:
-		return err_set(e, k->dev, "/dev/kvm is missing: this machine offers no KVM; load the kvm "
-			       "module, boot the kernel at EL2, or rehearse in the test bed (make run)");
+		return err_set(e, k->dev, "%s is missing: this machine offers no KVM; load the kvm "
+			       "module, boot the kernel at EL2, or rehearse in the test bed (make run)",
+			       path);
 	case -EACCES:
 	case -EPERM:
-		return err_set(e, k->dev, "/dev/kvm: permission denied; add the user to group kvm "
-			       "(usermod -aG kvm USER, then log in again)");
+		return err_set(e, k->dev, "%s: permission denied; add the user to group kvm "
+			       "(usermod -aG kvm USER, then log in again)", path);
 	default:
 		if (k->dev < 0)
-			return err_set(e, k->dev, "/dev/kvm: %s", strerror(-k->dev));
+			return err_set(e, k->dev, "%s: %s", path, strerror(-k->dev));
 	}
 	ret = k->sys->ioctl(k->dev, KVM_GET_API_VERSION, 0);
 	if (ret != KVM_API_VERSION) {
-		ret = err_set(e, -ENOSYS, "/dev/kvm speaks API version %d, not %d; is it KVM at all?",
-			      ret, KVM_API_VERSION);
+		ret = err_set(e, -ENOSYS, "%s does not speak KVM's API version %d; is it KVM at all?",
+			      path, KVM_API_VERSION);
 		goto fail;
 	}
 	ret = k->sys->ioctl(k->dev, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (ret < (int)sizeof(struct kvm_run)) {
-		ret = err_set(e, -EINVAL, "/dev/kvm: run area of %d bytes is too small", ret);
+		ret = err_set(e, -EINVAL, "%s: run area of %d bytes is too small", path, ret);
 		goto fail;
 	}
 	k->run_size = ret;

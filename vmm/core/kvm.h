@@ -44,12 +44,13 @@ struct kvm_vcpu {
 };
 
 /**
- * kvm_open() - open /dev/kvm and check its API version
- * @sys: NULL: the real kernel
+ * kvm_open() - open KVM's device and check its API version
+ * @sys:  NULL: the real kernel
+ * @path: NULL: /dev/kvm
  *
  * Return: 0; -ENOENT, -EACCES, ... with the remedy in @e.
  */
-int kvm_open(struct kvm *k, const struct kvm_sys *sys, struct err *e);
+int kvm_open(struct kvm *k, const struct kvm_sys *sys, const char *path, struct err *e);
 /** kvm_close() - close VM and device; every vCPU is closed already */
 void kvm_close(struct kvm *k);
 

@@ -97,7 +97,7 @@ static const char *show_short(struct shown *s, const struct opt *o)
 
 static int unknown(const struct opt_table *t, const char *name, size_t len, struct err *e)
 {
-	struct nearest n = { 0 };
+	struct nearest n = {0};
 	struct shown typed, word;
 
 	snprintf(word.text, sizeof(word.text), "%.*s", (int)MIN(len, 60), name);
@@ -107,8 +107,8 @@ static int unknown(const struct opt_table *t, const char *name, size_t len, stru
 			nearest_offer(&n, t->opt[i].name);
 	show_long(&typed, name, len);
 	if (n.best)
-		return err_set(e, -EINVAL, "unknown option %s: did you mean --%s? (%s)",
-			       typed.text, n.best, t->hint);
+		return err_set(e, -EINVAL, "unknown option %s: did you mean --%s? (%s)", typed.text,
+			       n.best, t->hint);
 	return err_set(e, -EINVAL, "unknown option %s: %s", typed.text, t->hint);
 }
 
@@ -131,17 +131,18 @@ static int next_value(const struct opt_table *t, const struct opt *o, const char
 	if (!strncmp(arg, "--", 2)) {
 		name = arg + 2;
 		if (find_name(t, name, strcspn(name, "=")))
-			return err_set(e, -EINVAL, "option %s needs a value, and option %s follows: "
-				       "write --%s=%s if that is the value", shown, arg, o->name,
-				       arg);
+			return err_set(e, -EINVAL,
+				       "option %s needs a value, and option %s follows: "
+				       "write --%s=%s if that is the value",
+				       shown, arg, o->name, arg);
 	}
 	*value = arg;
 	w->next++;
 	return 0;
 }
 
-static int parse_long(const struct opt_table *t, struct opt_state *st, void *base,
-		      struct words *w, const char *name, struct err *e)
+static int parse_long(const struct opt_table *t, struct opt_state *st, void *base, struct words *w,
+		      const char *name, struct err *e)
 {
 	size_t len = strcspn(name, "=");
 	const char *value = name[len] ? name + len + 1 : NULL;
@@ -160,7 +161,7 @@ static int parse_long(const struct opt_table *t, struct opt_state *st, void *bas
 	}
 	if (!o)
 		return unknown(t, name, len, e);
-	if (o->flags & OPT_REFUSED)	/* whatever its value looks like */
+	if (o->flags & OPT_REFUSED) /* whatever its value looks like */
 		return opt_set(t, st, base, o, s.text, NULL, e);
 	if (o->flags & OPT_FLAG) {
 		if (value)
@@ -176,8 +177,8 @@ static int parse_long(const struct opt_table *t, struct opt_state *st, void *bas
 	return opt_set(t, st, base, o, s.text, value, e);
 }
 
-static int parse_short(const struct opt_table *t, struct opt_state *st, void *base,
-		       struct words *w, const char *letters, struct err *e)
+static int parse_short(const struct opt_table *t, struct opt_state *st, void *base, struct words *w,
+		       const char *letters, struct err *e)
 {
 	const struct opt *o;
 	const char *value;
@@ -187,8 +188,9 @@ static int parse_short(const struct opt_table *t, struct opt_state *st, void *ba
 	/* "-kernel x" is not the option -k with the value "ernel". */
 	o = find_name(t, letters, strcspn(letters, "="));
 	if (o && o->name[1])
-		return err_set(e, -EINVAL, "unknown option -%s: did you mean --%s, with two dashes?",
-			       letters, o->name);
+		return err_set(e, -EINVAL,
+			       "unknown option -%s: did you mean --%s, with two dashes?", letters,
+			       o->name);
 	for (; *letters; letters++) {
 		o = find_letter(t, *letters);
 		if (!o)
@@ -211,24 +213,25 @@ static int parse_short(const struct opt_table *t, struct opt_state *st, void *ba
 	return 0;
 }
 
-static int parse_word(const struct opt_table *t, struct opt_state *st, void *base,
-		      const char *word, struct err *e)
+static int parse_word(const struct opt_table *t, struct opt_state *st, void *base, const char *word,
+		      struct err *e)
 {
 	const struct opt *o = t->word ? opt_find(t, t->word) : NULL;
 
 	if (!o)
 		return err_set(e, -EINVAL, "unexpected word \"%.80s\": %s", word, t->hint);
 	if (st->count[o - t->opt])
-		return err_set(e, -EINVAL, "unexpected word \"%.80s\": --%s is given already, and only "
-			       "one word can stand without an option (is a quote missing?)", word,
-			       o->name);
+		return err_set(e, -EINVAL,
+			       "unexpected word \"%.80s\": --%s is given already, and only "
+			       "one word can stand without an option (is a quote missing?)",
+			       word, o->name);
 	return opt_set(t, st, base, o, o->name, word, e);
 }
 
 int opt_parse(const struct opt_table *t, struct opt_state *st, void *base, int argc, char **argv,
 	      struct err *e)
 {
-	struct words w = { argc, argv, 0 };
+	struct words w = {argc, argv, 0};
 	bool options = true;
 	int ret = 0;
 
@@ -254,7 +257,7 @@ void opt_log_noops(const struct opt_table *t, const struct opt_state *st)
 			log_info("option --%s has no effect: %s", t->opt[i].name, t->opt[i].why);
 }
 
-/* ---- parsers --------------------------------------------------------------------------------- */
+/* ---- parsers ----------------------------------------------------------------------------- */
 
 int opt_flag(const struct opt *o, const char *value, void *dest, struct err *e)
 {
@@ -284,8 +287,10 @@ int opt_number(const struct opt *o, const char *value, uint64_t *out, struct err
 	if (ret == -EINVAL && value[0] == '0' && value[1] >= '0' && value[1] <= '9')
 		return err_set(e, ret, "\"%.80s\" is not a number: a leading 0 means octal", value);
 	if (ret == -EINVAL)
-		return err_set(e, ret, "\"%.80s\" is not a number: give %" PRIu64 " to %" PRIu64
-			       " (decimal, 0x hexadecimal or 0 octal)", value, o->min, o->max);
+		return err_set(e, ret,
+			       "\"%.80s\" is not a number: give %" PRIu64 " to %" PRIu64
+			       " (decimal, 0x hexadecimal or 0 octal)",
+			       value, o->min, o->max);
 	if (ret < 0 || v < o->min || v > o->max)
 		return err_set(e, -ERANGE, "%.80s is out of range: give %" PRIu64 " to %" PRIu64,
 			       value, o->min, o->max);
@@ -310,7 +315,7 @@ int opt_u64(const struct opt *o, const char *value, void *dest, struct err *e)
 
 int opt_choice(const struct opt *o, const char *value, void *dest, struct err *e)
 {
-	struct nearest n = { .word = value };
+	struct nearest n = {.word = value};
 	const struct opt_choice *c;
 	char list[200] = "";
 	size_t len = 0;
@@ -333,16 +338,16 @@ int opt_choice(const struct opt *o, const char *value, void *dest, struct err *e
 		assert(len < sizeof(list));
 	}
 	if (n.best)
-		return err_set(e, -EINVAL, "\"%.80s\" is unknown: did you mean %s? (one of %s)", value,
-			       n.best, list);
+		return err_set(e, -EINVAL, "\"%.80s\" is unknown: did you mean %s? (one of %s)",
+			       value, n.best, list);
 	return err_set(e, -EINVAL, "\"%.80s\" is unknown: give one of %s", value, list);
 }
 
-/* ---- help and manual --------------------------------------------------------------------------- */
+/* ---- help and manual --------------------------------------------------------------------- */
 
 #define HELP_WIDTH 80
-#define HELP_COLUMN 30		/* where the one-line help begins */
-#define HELP_INDENT 10		/* of the text of the long help */
+#define HELP_COLUMN 30 /* where the one-line help begins */
+#define HELP_INDENT 10 /* of the text of the long help */
 
 /* Prints words from column @col on, further lines indented to @indent. */
 static void wrap(FILE *f, const char *text, size_t indent, size_t col)
@@ -406,7 +411,8 @@ static void help_full(FILE *f, const struct opt *o)
 	if (o->text)
 		wrap(f, o->text, HELP_INDENT, 0);
 	if (o->why)
-		help_why(f, o->flags & OPT_REFUSED ? "Refused:" : "Accepted, without effect:", o->why);
+		help_why(f,
+			 o->flags & OPT_REFUSED ? "Refused:" : "Accepted, without effect:", o->why);
 	for (const struct opt_choice *c = o->choice; c && c->name; c++) {
 		if (c->refused) {
 			snprintf(title, sizeof(title), "%s is refused:", c->name);
@@ -422,8 +428,7 @@ static void help_names(FILE *f, const struct opt_table *t, unsigned int flag, co
 	size_t len = 0;
 
 	for (unsigned int i = 0; i < t->nr; i++)
-		if (t->opt[i].flags & flag && !(t->opt[i].flags & OPT_HIDDEN) &&
-		    len < sizeof(line))
+		if (t->opt[i].flags & flag && !(t->opt[i].flags & OPT_HIDDEN) && len < sizeof(line))
 			len += snprintf(line + len, sizeof(line) - len, "%s--%s", len ? " " : "",
 					t->opt[i].name);
 	if (!len)

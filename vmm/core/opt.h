@@ -16,17 +16,17 @@
 struct err;
 struct opt;
 
-#define OPT_MAX 128		/* options of one table */
+#define OPT_MAX 128 /* options of one table */
 
 enum opt_flag {
-	OPT_FLAG = 1 << 0,	/* takes no value */
-	OPT_OPTIONAL = 1 << 1,	/* the value may be left out, and is given with "=" only */
-	OPT_REPEAT = 1 << 2,	/* may be given more than once */
-	OPT_EMPTY = 1 << 3,	/* an empty value is fine */
-	OPT_NEGATE = 1 << 4,	/* --no-NAME undoes it */
-	OPT_HIDDEN = 1 << 5,	/* in no help and in no manual */
-	OPT_NOOP = 1 << 6,	/* accepted, has no effect, @why says the reason */
-	OPT_REFUSED = 1 << 7,	/* known and refused, @why says the reason and the remedy */
+	OPT_FLAG = 1 << 0,     /* takes no value */
+	OPT_OPTIONAL = 1 << 1, /* the value may be left out, and is given with "=" only */
+	OPT_REPEAT = 1 << 2,   /* may be given more than once */
+	OPT_EMPTY = 1 << 3,    /* an empty value is fine */
+	OPT_NEGATE = 1 << 4,   /* --no-NAME undoes it */
+	OPT_HIDDEN = 1 << 5,   /* in no help and in no manual */
+	OPT_NOOP = 1 << 6,     /* accepted, has no effect, @why says the reason */
+	OPT_REFUSED = 1 << 7,  /* known and refused, @why says the reason and the remedy */
 };
 
 /**
@@ -136,11 +136,11 @@ unsigned int opt_given(const struct opt_table *t, const struct opt_state *st, co
 void opt_log_noops(const struct opt_table *t, const struct opt_state *st);
 
 /* Parsers for the table; the type of the destination stands behind each. */
-opt_parse_fn opt_flag;		/* bool */
-opt_parse_fn opt_string;	/* char *, allocated; an old value is freed */
-opt_parse_fn opt_uint;		/* unsigned int, min..max */
-opt_parse_fn opt_u64;		/* uint64_t, min..max */
-opt_parse_fn opt_choice;	/* an enum or int; the choices. Without a value: the first choice */
+opt_parse_fn opt_flag;	 /* bool */
+opt_parse_fn opt_string; /* char *, allocated; an old value is freed */
+opt_parse_fn opt_uint;	 /* unsigned int, min..max */
+opt_parse_fn opt_u64;	 /* uint64_t, min..max */
+opt_parse_fn opt_choice; /* an enum or int; the choices. Without a value: the first choice */
 
 /** opt_number() - a number from @o->min to @o->max, with the errors of opt_uint() */
 int opt_number(const struct opt *o, const char *value, uint64_t *out, struct err *e);

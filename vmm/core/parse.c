@@ -68,7 +68,7 @@ int parse_size(const char *text, uint64_t unit, uint64_t *out)
 	if (ret < 0)
 		return ret;
 	if (*end) {
-		u = strchr(units, *end | 0x20);		/* to lower case */
+		u = strchr(units, *end | 0x20); /* to lower case */
 		if (!u || end[1])
 			return -EINVAL;
 		unit = 1ULL << (10 * (u - units));
@@ -82,7 +82,10 @@ int parse_size(const char *text, uint64_t unit, uint64_t *out)
 int parse_bool(const char *text, bool *out)
 {
 	static const char *const words[][2] = {
-		{ "no", "yes" }, { "off", "on" }, { "false", "true" }, { "0", "1" },
+		{"no", "yes"},
+		{"off", "on"},
+		{"false", "true"},
+		{"0", "1"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -140,7 +143,7 @@ int parse_hex(const char *text, uint8_t *out, size_t size, size_t *len)
 	return 0;
 }
 
-#define WORD_MAX 40	/* longer words are not typing errors of anything known */
+#define WORD_MAX 40 /* longer words are not typing errors of anything known */
 
 /*
  * Edit distance: insertions, deletions, substitutions and swaps of neighbours, each 1 (the
@@ -176,7 +179,7 @@ void nearest_offer(struct nearest *n, const char *name)
 	if (!nw || nw > WORD_MAX || nn > WORD_MAX)
 		return;
 	if (shorter >= 2 && !strncmp(n->word, name, shorter)) {
-		dist = 1;	/* cut short, or spelt out: "init" and "memory" */
+		dist = 1; /* cut short, or spelt out: "init" and "memory" */
 	} else {
 		dist = edit_distance(n->word, nw, name, nn);
 		if (dist > MAX(1, shorter / 3))

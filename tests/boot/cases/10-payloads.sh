@@ -79,8 +79,16 @@ case_payload_vm_rtc() { payload vm rtc; }
 case_payload_realm_rtc() { payload realm rtc; }
 case_payload_vm_hvc() { payload vm hvc; }
 case_payload_realm_hvc() { payload realm hvc; }
-case_payload_vm_nisv() { payload vm fault -e fault.nisv -p nisv; }
-case_payload_realm_nisv() { payload realm fault -e fault.nisv -p nisv; }
+case_payload_realm_nisv() { payload realm fault -e fault-nisv.realm -p nisv; }
+
+# a plain VM has nobody to give it an abort: it ends, with the reason and where it was
+case_payload_vm_nisv()
+{
+	rt run $MACHINE -k "$G/fault.flat" -p nisv
+	[ $rc != 0 ] || fail "exit code 0"
+	grep -q "^Fatal: .*instruction" "$T/err" || fail "no reason: $(tail -n 1 "$T/err")"
+	grep -qi "pc=0x" "$T/err" || fail "no registers"
+}
 
 # an interrupt controller without ITS
 case_payload_gicv3()
