@@ -8,8 +8,8 @@
  * gdb ordered, or every vCPU is stopped and gdb looks at it.
  *
  * What the target does with its vCPUs (the contract):
- * - stop_all() returns when no vCPU is inside the guest or inside gdb_on_debug(). A vCPU that has
- *   left a note and waits for a resume() counts as stopped.
+ * - stop_all() returns when no vCPU is inside the guest, nor between its KVM_EXIT_DEBUG and the
+ *   return of gdb_on_debug(). One that has left its note and waits for a resume() is stopped.
  * - A vCPU thread that gets KVM_EXIT_DEBUG calls gdb_on_debug() and then does not enter the guest
  *   again before a resume() that names it. gdb_on_debug() takes no lock but its own, so it may be
  *   called with the lock held that guards the vCPU's state. So a note is always about the

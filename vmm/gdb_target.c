@@ -696,6 +696,7 @@ bool gdb_target_explain(struct gdb_target *t, unsigned int cpu, const struct gdb
 {
 	const struct gdb_watchpoint *w;
 	uint64_t pc = 0;
+	uint32_t insn;
 	int ret;
 
 	*stop = (struct gdb_stop){ .cpu = cpu, .sig = GDB_SIGTRAP };
@@ -722,6 +723,9 @@ bool gdb_target_explain(struct gdb_target *t, unsigned int cpu, const struct gdb
 			stop->why = GDB_STOP_SWBREAK;
 			return true;
 		}
+		/* A late note; or another vCPU has changed the code: executed again, it tells. */
+		if (insn_at(t, cpu, pc, &insn) == 0 && (insn & INSN_BRK_MASK) != INSN_BRK)
+			return false;
 		ret = inject_brk(t, cpu, info->hsr);
 		if (ret < 0) {
 			log_warning("gdb: cannot give the guest its BRK exception: %s",

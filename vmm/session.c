@@ -333,9 +333,15 @@ static int boot(struct session *s, bool first, struct err *e)
 		ret = machine_start(s->m, e);
 	if (!ret) {
 		/* input and window size may have waited for a machine */
-		for (unsigned int n = 0; n < TERM_MAX; n++)
-			if (s->term[n].term)
-				term_input_ready(s->term[n].term);
+		for (unsigned int n = 0; n < TERM_MAX; n++) {
+			uint16_t cols, rows;
+
+			if (!s->term[n].term)
+				continue;
+			if (term_size(s->term[n].term, &cols, &rows))
+				term_resize(&s->term[n], cols, rows);
+			term_input_ready(s->term[n].term);
+		}
 		loop_timer_set(&s->hint, HINT_SECONDS * NSEC_PER_SEC);
 		ret = loop_run(&s->loop);
 		if (ret < 0)

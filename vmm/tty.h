@@ -13,7 +13,8 @@
 /**
  * tty_attach() - take charge of a terminal, not yet in raw mode
  * @fd:      the terminal; stays open until tty_detach()
- * @wake_fd: eventfd that gets TTY_WAKE added when the program was continued or the window changed its size
+ * @wake_fd: eventfd; TTY_WAKE is added when the program was continued or the window has a new
+ *           size
  *
  * Installs handlers for SIGTSTP, SIGCONT, SIGWINCH, for the signals of a crash and for those
  * of the others that would end the program by default now.

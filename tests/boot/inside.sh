@@ -98,7 +98,7 @@ for c in $(sed -n 's/^case_\([a-z0-9_]*\)().*/\1/p' cases/*.sh); do
 		echo "not ok $nr - $c ($s s): $(cat "$T/why" 2>/dev/null || tail -n 1 "$T/log")"
 		for f in commands log err out; do
 			[ -s "$T/$f" ] || continue
-			tail -n 8 "$T/$f" | tr -d '\r' | sed "s/^/# $f: /"
+			tail -n 8 "$T/$f" | tr -d "\r\0" | awk -v f="$f" "{ print \"# \" f \": \" \$0 }"
 		done
 		;;
 	esac

@@ -13,7 +13,6 @@ void guest_main(void)
 			return;
 		}
 		gic_enable(INTID_SPI0);
-		wr8(u + 2, 1);
 		wr8(u + 4, 0x08);		/* OUT2: the interrupt line is driven */
 		wr8(u + 1, 1);			/* received data */
 	}

@@ -1362,9 +1362,25 @@ static void foreign_brk(void **state)
 	assert_int_equal(ask_reg(32), VBAR + 0x400);
 	assert_int_equal(*reg(c, GDB_REG_SPSR_EL1), 0);
 	assert_int_equal(*reg(c, GDB_REG_PSTATE), EL1H | DAIF | 1 << 22);
+	/* a note that comes too late, from a BRK that is not there any more, changes nothing */
+	assert_string_equal(ask("P20=0810008000000000"), "OK");
+	*reg(c, GDB_REG_PSTATE) = EL1H | DAIF;
+	*reg(c, GDB_REG_ELR_EL1) = 0x1234;
+	poke(CODE, &(uint32_t){ ADD(6, 6, 1) }, 1);
+	poke(CODE + 4, &(uint32_t){ NOP }, 1);
+	assert_string_equal(ask("z1,8000100c,4"), "OK");
+	go("c");
+	pump(2);
+	gdb_on_debug(m->gdb, 0, &(struct gdb_debug_exit){ .hsr = 0xf2000000 });
+	pump(5);
+	send_raw("\x03", 1);
+	assert_prefix(get_packet(), "T02");
+	assert_int_equal(*reg(c, GDB_REG_ELR_EL1), 0x1234);
+	assert_true(ask_reg(6) > 0);
 }
 
-/* ---- coming and going ------------------------------------------------------------------------ */
+/* ---- coming and going
+ ------------------------------------------------------------------------ */
 
 static void detach_and_reconnect(void **state)
 {

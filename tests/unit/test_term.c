@@ -217,6 +217,7 @@ static void pty_make(struct child *c)
 
 static void on_pty(struct child *c)
 {
+	close(c->master);
 	setsid();
 	ioctl(c->slave, TIOCSCTTY, 0);
 	dup2(c->slave, 0);
@@ -940,7 +941,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(raw_and_back), T(escape_keys), T(hung_guest), T(crash), T(hang_up), T(earlier_handlers),
+		T(raw_and_back), T(escape_keys), T(hung_guest), T(crash), T(hang_up),
+		T(earlier_handlers),
 		T(window_size), T(job_control), T(stopped_terminal), T(tty_in_only), T(closed),
 		T(file_in), T(pipe_in), T(no_spin), T(slow_reader), T(file_out), T(reader_gone),
 		T(pty),

@@ -246,10 +246,10 @@ case_end_hint()
 {
 	bg run $MACHINE -k "$G/fault.flat" -p spin
 	sleep 12
-	n=$(grep -c 'console' "$T/err")
+	hints=$(grep -c console "$T/err")
 	kill -TERM $bg
 	bg_end 5
-	[ "$n" = 1 ] || fail "$n hints: $(cat "$T/err")"
+	[ "$hints" = 1 ] || fail "$hints hints: $(cat "$T/err")"
 }
 
 case_second_vm()

@@ -13,7 +13,7 @@ case_bad_kernel_missing()
 	bad 'director' run -k "$G"
 	: >empty
 	bad 'empty' run -k empty
-	bad 'both' run -k "$G/hello.flat" --firmware "$G/hello.flat"
+	bad 'both|exclude' run -k "$G/hello.flat" --firmware "$G/hello.flat"
 	bad 'Unable to open firmware nowhere' run --firmware nowhere
 }
 
@@ -98,7 +98,7 @@ case_bad_ram()
 	bad '(more|-m|RAM)' run -k "$KERNEL" -m 16
 	bad '2 MiB' run $K -m 513 --realm=emulated
 	bad '\-m|--mem|memory|RAM' run $K -m 0
-	bad 'IPA' run $K -m 5G --realm=emulated --ipa-bits 33
+	bad 'ipa-bits' run $K -m 5G --realm=emulated --ipa-bits 33
 	bad 'IPA' run $K -m 1P
 	bad 'IPA' run $K -m 1P --realm=emulated
 	bad 'ipa-bits' run $K --ipa-bits 12
