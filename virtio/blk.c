@@ -776,10 +776,9 @@ static int measure(struct virtio_blk *blk, const struct virtio_blk_cfg *cfg, str
 		g->topology = true;
 	} else if (S_ISREG(st.st_mode)) {
 		g->size = st.st_size;
-		if (cfg->direct) {
-			g->physical = st.st_blksize;
-			g->topology = true;
-		}
+		/* Network file systems name the size of their packets here. */
+		g->physical = MIN((uint32_t)st.st_blksize, (uint32_t)SZ_4K);
+		g->topology = cfg->direct;
 	} else {
 		return err_set(e, -EINVAL, "disk %s: neither a file nor a block device", cfg->path);
 	}

@@ -21,7 +21,7 @@ enum { RX, TX, NR_QUEUES };
 #define INPUT_ROOM	1024	/* a paste while the guest boots */
 #define CHUNK		1024	/* output handed to the host at a time */
 /* A guest that prints without end lets the others on the loop have their turn after this. */
-#define OUTPUT_BUDGET	(64u << 10)
+#define OUTPUT_BUDGET	64	/* chunks */
 
 struct virtio_console {
 	struct virtio_dev dev;
@@ -128,15 +128,14 @@ static bool put_chunk(struct virtio_console *con, struct vq *vq)
 static void tx_kick(struct virtio_console *con)
 {
 	struct vq *vq = &con->dev.queue[TX].vq;
-	unsigned int budget = vq->num;
-	uint64_t start, bytes = 0;
+	unsigned int budget = OUTPUT_BUDGET;
 
 	if (con->blocked || vq_begin(vq) < 0)
 		return;
 	if (con->cur.head.epoch != vq->epoch)
 		con->have_cur = false;	/* of a queue that was stopped */
 	for (;;) {
-		if (!budget-- || bytes >= OUTPUT_BUDGET) {
+		if (!budget--) {
 			virtio_dev_kick(&con->dev, TX);
 			break;
 		}
@@ -146,10 +145,8 @@ static void tx_kick(struct virtio_console *con)
 			con->have_cur = true;
 			con->cur_off = 0;
 		}
-		start = con->cur_off;
-		if (start < con->cur.out_len && !put_chunk(con, vq))
+		if (con->cur_off < con->cur.out_len && !put_chunk(con, vq))
 			return;		/* there is no section any more */
-		bytes += con->cur_off - start;
 		if (con->cur_off == con->cur.out_len) {
 			vq_push(vq, &con->cur.head, 0);
 			con->have_cur = false;

@@ -219,9 +219,13 @@ static void reset(struct virtio_dev *dev)
 	finish_reset(dev);
 }
 
+/* After a reset that gave up: is it over now? */
 static void settle(struct virtio_dev *dev)
 {
-	if (dev->stuck && !dev->draining && !dev->ops->inflight(dev))
+	if (!dev->stuck || dev->draining)
+		return;
+	dev->ops->reap(dev);
+	if (!dev->ops->inflight(dev))
 		finish_reset(dev);
 }
 

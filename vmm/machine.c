@@ -266,6 +266,7 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 	m->gic = l->gic;
 	pthread_mutex_init(&m->park_lock, NULL);
 	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&m->park, &attr);
 	pthread_condattr_destroy(&attr);
 	ret = gmem_init(&m->gm, e);

@@ -36,7 +36,7 @@ static void op_stop_all(void *ctx)
 	for (unsigned int i = 0; i < m->nr_vcpus; i++)
 		vcpu_hold(&m->vcpu[i]);
 	for (unsigned int i = 0; i < m->nr_vcpus; i++)
-		vcpu_wait_out(&m->vcpu[i]);
+		vcpu_wait_parked(&m->vcpu[i]);
 }
 
 static void op_resume(void *ctx, int cpu)
@@ -48,19 +48,44 @@ static void op_resume(void *ctx, int cpu)
 			vcpu_release(&m->vcpu[i]);
 }
 
+/* With SVE, KVM has V0..V31 as the low ends of Z0..Z31 only (2048 bits each). */
+static int sve_reg_io(struct kvm_vcpu *v, unsigned int n, struct gdb_regval *val, bool set)
+{
+	uint64_t z[32];
+	int ret = kvm_reg_io(v, A64_SVE_Z(n), z, false);
+
+	if (ret < 0)
+		return ret;
+	if (set) {
+		z[0] = val->lo;
+		z[1] = val->hi;
+		return kvm_reg_io(v, A64_SVE_Z(n), z, true);
+	}
+	val->lo = z[0];
+	val->hi = z[1];
+	return 0;
+}
+
+static int reg_io(struct machine *m, unsigned int cpu, enum gdb_reg reg, struct gdb_regval *val,
+		  bool set)
+{
+	if (cpu >= m->nr_vcpus)
+		return -EINVAL;
+	if (m->cfg->sve_max_vl && reg >= GDB_REG_V0 && reg <= GDB_REG_V31)
+		return sve_reg_io(&m->vcpu[cpu].k, reg - GDB_REG_V0, val, set);
+	return kvm_reg_io(&m->vcpu[cpu].k, gdb_reg_kvm_id(reg), val, set);
+}
+
 static int op_get_reg(void *ctx, unsigned int cpu, enum gdb_reg reg, struct gdb_regval *val)
 {
-	struct machine *m = machine(ctx);
-
-	return cpu < m->nr_vcpus ? kvm_reg_io(&m->vcpu[cpu].k, gdb_reg_kvm_id(reg), val, false) : -EINVAL;
+	return reg_io(machine(ctx), cpu, reg, val, false);
 }
 
 static int op_set_reg(void *ctx, unsigned int cpu, enum gdb_reg reg, const struct gdb_regval *val)
 {
-	struct machine *m = machine(ctx);
 	struct gdb_regval copy = *val;
 
-	return cpu < m->nr_vcpus ? kvm_reg_io(&m->vcpu[cpu].k, gdb_reg_kvm_id(reg), &copy, true) : -EINVAL;
+	return reg_io(machine(ctx), cpu, reg, &copy, true);
 }
 
 static int op_read_ipa(void *ctx, ipa_t ipa, void *buf, size_t len)

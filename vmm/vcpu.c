@@ -185,6 +185,19 @@ static bool may_enter(const struct vcpu *v)
 	return !atomic_load(&v->m->hold) && !atomic_load(&v->held);
 }
 
+/*
+ * KVM finishes an emulated load, and steps over the instruction, when the vCPU is entered again.
+ * Whoever looks at a held vCPU must see that done.
+ */
+static void finish_half_done(struct vcpu *v)
+{
+	if (!v->half_done)
+		return;
+	v->k.run->immediate_exit = 1;
+	kvm_vcpu_ioctl(&v->k, KVM_RUN, NULL);
+	v->half_done = false;
+}
+
 /* Return: false if the machine ends. */
 static bool enter(struct vcpu *v)
 {
@@ -196,11 +209,14 @@ static bool enter(struct vcpu *v)
 		atomic_store(&v->in_guest, true);
 		if (may_enter(v) && !atomic_load(&m->end))
 			return true;
+		finish_half_done(v);
 		pthread_mutex_lock(&m->park_lock);
 		atomic_store(&v->in_guest, false);
+		v->parked = true;
 		pthread_cond_broadcast(&m->park);
 		while (!may_enter(v) && !atomic_load(&m->end))
 			pthread_cond_wait(&m->park, &m->park_lock);
+		v->parked = false;
 		pthread_mutex_unlock(&m->park_lock);
 	}
 	return false;
@@ -277,12 +293,19 @@ void vcpu_hold(struct vcpu *v)
 	kick(v);
 }
 
-void vcpu_wait_out(struct vcpu *v)
+void vcpu_wait_parked(struct vcpu *v)
 {
 	struct machine *m = v->m;
+	struct timespec until;
+	int ret = 0;
 
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec++;
 	pthread_mutex_lock(&m->park_lock);
-	while (atomic_load(&v->in_guest))
+	while (v->running && !v->parked && ret != ETIMEDOUT)
+		ret = pthread_cond_timedwait(&m->park, &m->park_lock, &until);
+	/* never while it is in the guest */
+	while (v->running && atomic_load(&v->in_guest))
 		pthread_cond_wait(&m->park, &m->park_lock);
 	pthread_mutex_unlock(&m->park_lock);
 }
@@ -446,12 +469,6 @@ static void handle_exit(struct vcpu *v)
 	case KVM_EXIT_SHUTDOWN:		/* entered after the VM was off: an expected race */
 		machine_end(m, END_POWEROFF);
 		return;
-	case KVM_EXIT_DEBUG:
-		if (m->env->on_debug) {
-			m->env->on_debug(m->env->ctx, v);
-			return;
-		}
-		break;
 	}
 	unhandled(v);
 }
@@ -507,6 +524,14 @@ static void *vcpu_thread(void *arg)
 
 		first_run(v->m);
 		ret = kvm_vcpu_ioctl(&v->k, KVM_RUN, NULL);
+		v->half_done = ret == 0 && v->k.run->exit_reason == KVM_EXIT_MMIO;
+		/* While it still counts as in the guest: who stops all of them has its note then. */
+		if (ret == 0 && v->k.run->exit_reason == KVM_EXIT_DEBUG && v->m->env->on_debug) {
+			v->exits[KVM_EXIT_DEBUG]++;
+			v->m->env->on_debug(v->m->env->ctx, v);
+			leave(v);
+			continue;
+		}
 		leave(v);
 		if (ret == 0 || (ret == -EFAULT && v->k.run->exit_reason == KVM_EXIT_MEMORY_FAULT))
 			handle_exit(v);
@@ -515,7 +540,11 @@ static void *vcpu_thread(void *arg)
 		else
 			run_failed(v, ret);
 	}
+	pthread_mutex_lock(&v->m->park_lock);
 	atomic_store(&v->in_guest, false);
+	v->running = false;
+	pthread_cond_broadcast(&v->m->park);
+	pthread_mutex_unlock(&v->m->park_lock);
 	if (atomic_fetch_sub(&v->m->alive, 1) == 1)
 		loop_stop(v->m->env->loop);
 	return NULL;
@@ -581,9 +610,11 @@ int vcpus_start(struct machine *m, struct err *e)
 
 		/* before the thread exists: it may be the one to end the machine at once */
 		atomic_fetch_add(&m->alive, 1);
+		v->running = true;
 		ret = pthread_create(&thread, &attr, vcpu_thread, v);
 		if (ret) {
 			atomic_fetch_sub(&m->alive, 1);
+			v->running = false;
 			ret = err_set(e, -ret, "vCPU %u: thread: %s", i, strerror(ret));
 			break;
 		}

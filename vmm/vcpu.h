@@ -28,6 +28,9 @@ struct vcpu {
 	_Atomic bool started;			/* @thread is set: it can be kicked */
 	_Atomic bool in_guest;
 	_Atomic bool held;			/* gdb keeps this one out */
+	bool running;				/* the thread has not ended; under park_lock */
+	bool parked;				/* waits to be let in; under park_lock */
+	bool half_done;				/* an MMIO exit that KVM completes at the next KVM_RUN */
 	_Atomic uint64_t exits[VCPU_EXIT_REASONS];	/* exits to user space by reason */
 };
 
@@ -53,8 +56,13 @@ void vcpus_go(struct machine *m);
 /** vcpu_hold() - hold one vCPU out of the guest until vcpu_release(); returns at once */
 void vcpu_hold(struct vcpu *v);
 void vcpu_release(struct vcpu *v);
-/** vcpu_wait_out() - wait until a held vCPU is out */
-void vcpu_wait_out(struct vcpu *v);
+/**
+ * vcpu_wait_parked() - wait until a held vCPU has finished what it was doing
+ *
+ * Its registers are then those of the next instruction. Gives up after a second: a thread that
+ * handles an exit may itself wait for the caller's (the loop's) thread.
+ */
+void vcpu_wait_parked(struct vcpu *v);
 
 /** vcpu_self() - the vCPU whose thread calls, NULL on other threads */
 struct vcpu *vcpu_self(void);

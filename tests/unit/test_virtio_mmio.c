@@ -241,6 +241,8 @@ static void status_rules(void **state)
 	assert_int_equal(status(f), S_ACK | S_DRIVER);
 	vd_set(vd, VIRTIO_MMIO_STATUS, S_ACK);			/* clears a bit */
 	assert_int_equal(status(f), S_ACK | S_DRIVER);
+	vd_set(vd, VIRTIO_MMIO_STATUS, S_ACK | VIRTIO_CONFIG_S_FAILED);	/* and sets one */
+	assert_int_equal(status(f), S_ACK | S_DRIVER);
 	vd_set(vd, VIRTIO_MMIO_STATUS, 0x100);			/* not 0 */
 	assert_int_equal(status(f), S_ACK | S_DRIVER);
 	vd_set(vd, VIRTIO_MMIO_STATUS, S_ACK | S_DRIVER | S_NEEDS_RESET | 0x30);

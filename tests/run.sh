@@ -1,0 +1,197 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What "make test" does: all tests, after getting what they need.
+#
+#   run.sh          everything that belongs to a change
+#   run.sh --long   all boot tests on the older host kernel as well, and all of them three times
+#
+# A line per stage; of a failing one its log too. Last line: "N passed, N failed[, N skipped]".
+# Exit code 1 if something failed or nothing ran; 3 if packages are missing and only root can
+# install them. Logs: build/test.
+
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+long=
+case "$*" in
+'') ;;
+--long) long=1 ;;
+*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
+
+LOGS=build/test
+rm -rf $LOGS
+mkdir -p $LOGS
+passed=0 failed=0 skipped=0
+
+case $(uname -m) in
+aarch64) cross= ;;
+*) cross=1 ;;
+esac
+
+seconds()
+{
+	date +%s
+}
+
+# count LOG: sets p, f, s from the last line "N passed, N failed" of a log, and from a
+# "N skipped" in or before it; fails if there is none
+count()
+{
+	sum=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$1" | tail -n 1)
+	[ -n "$sum" ] || return 1
+	p=${sum%% passed*}
+	f=${sum#*passed, }
+	f=${f%% failed*}
+	s=$(sed -nE 's/^(.*, )?([0-9]+) skipped$/\2/p' "$1" | tail -n 1)
+	: "${s:=0}"
+}
+
+# details LOG: what one wants to see of a failing stage
+details()
+{
+	if grep -q '^not ok' "$1"; then
+		# the failing tests and what they said
+		awk '/^not ok/ { on = 1 } /^ok|^1\.\./ { on = 0 } on' "$1" | tail -n 200
+	else
+		tail -n 40 "$1"
+	fi | sed 's/^/    /'
+}
+
+# stage NAME COMMAND...: one line; a command that counts no tests is a test itself
+stage()
+{
+	name=$1
+	log=$LOGS/$(echo "$name" | tr -c 'a-z0-9\n' -).log
+	shift
+	[ ! -t 1 ] || printf '%-34s ...\r' "$name"
+	t0=$(seconds)
+	rc=0
+	"$@" >"$log" 2>&1 </dev/null || rc=$?
+	t=$(($(seconds) - t0))
+	if count "$log"; then
+		# a broken end counts even if each finished test was good
+		[ $rc = 0 ] || [ "$f" != 0 ] || f=1
+		# and so does a stage in which nothing was tested
+		[ $((p + f)) != 0 ] || f=1
+		text="$p passed, $f failed"
+		[ "$s" = 0 ] || text="$text, $s skipped"
+	elif [ $rc = 0 ]; then
+		p=1 f=0 s=0 text=ok
+	else
+		p=0 f=1 s=0 text="failed (exit code $rc)"
+	fi
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	printf '%-34s %s, %d s\n' "$name" "$text" "$t"
+	if [ "$f" != 0 ]; then
+		details "$log"
+		{
+			grep '^not ok' "$log" || echo "see $log"
+		} | sed "s/^/$name: /" >>$LOGS/failed
+	fi
+	[ "$f" = 0 ]
+}
+
+# ---- the stages -------------------------------------------------------------------------------
+
+jobs=-j$(nproc)
+MAKE="make --no-print-directory $jobs"
+
+# "make" a second time has nothing to do
+twice()
+{
+	$MAKE "$@" || return
+	$MAKE "$@" >$LOGS/again || return
+	if grep . $LOGS/again; then
+		echo "the lines above come from a make that had nothing to do"
+		return 1
+	fi
+}
+
+# What runs on every machine works with the binary for this one.
+native()
+{
+	twice && ./realmtool version && ./lkvm --version && ./realmtool help run
+}
+
+# The build as integrators call it: a compiler, ARCH, LIBFDT_DIR, and no library but libfdt.
+only_libfdt()
+{
+	root=build/sysroot/arm64/usr
+	dir=$PWD/$LOGS/libfdt
+	mkdir -p "$dir"
+	cp $root/include/fdt.h $root/include/libfdt.h $root/include/libfdt_env.h \
+		$root/lib/aarch64-linux-gnu/libfdt.a "$dir/" || return
+	CC=aarch64-linux-gnu-gcc ARCH=arm64 LIBFDT_DIR=$dir $MAKE O=build/only-libfdt SYSROOT= || return
+	! grep -q HAVE_ build/only-libfdt/config.mk || return
+	REALMTOOL=$PWD/build/only-libfdt/realmtool tests/boot/run --kernel default \
+		payload_vm_hello payload_realm_hello
+}
+
+manuals()
+{
+	$MAKE man || return
+	command -v mandoc >/dev/null || { echo "no mandoc here: not checked"; return 0; }
+	for m in man/*.[1-9] build/man/*.[1-9]; do
+		mandoc -T lint -W warning "$m" || return
+	done
+}
+
+# DESTDIR and PREFIX are honoured, and what is installed is what was built
+installed()
+{
+	d=$PWD/$LOGS/root
+	$MAKE install DESTDIR="$d" PREFIX=/opt/rt || return
+	cmp build/"$(basename "$(dirname "$(readlink realmtool)")")"/realmtool "$d/opt/rt/bin/realmtool" &&
+		"$d/opt/rt/bin/lkvm" --version &&
+		[ -s "$d/opt/rt/share/man/man1/realmtool-run.1" ] &&
+		[ -s "$d/opt/rt/share/man/man7/realmtool-emulated.7" ]
+}
+
+boot()
+{
+	if [ -n "$long" ]; then
+		set -- --timeout 3600 --kernel default --kernel 6.12 '*'
+	fi
+	tests/boot/run "$@"
+}
+
+# ---- all together -----------------------------------------------------------------------------
+
+begin=$(seconds)
+echo "getting what the tests need"
+# its words are for the user: a download's progress, the command that only root can give
+tests/testbed/deps host build test || exit
+{
+	tests/testbed/testbed setup && tests/testbed/testbed setup 6.12
+} || { echo "0 passed, 1 failed"; exit 1; }
+
+stage "unit tests (ASan, UBSan)" $MAKE unit
+if [ -n "$cross" ]; then
+	stage "arm64 build with libfdt alone" only_libfdt
+	stage "arm64 build" twice ARCH=arm64
+fi
+# the last build: ./realmtool shall run here afterwards
+stage "build for this machine" native
+stage "manual pages" manuals
+stage "make install" installed
+n=1
+[ -z "$long" ] || n=3
+while [ $n -gt 0 ]; do
+	stage "boot tests" boot
+	n=$((n - 1))
+done
+
+if [ -e $LOGS/failed ]; then
+	echo "Failed:"
+	sed 's/^/  /' $LOGS/failed
+fi
+echo "logs: $LOGS, build/boot; $(($(seconds) - begin)) s"
+[ $((passed + failed)) != 0 ] || failed=1
+if [ $skipped = 0 ]; then
+	echo "$passed passed, $failed failed"
+else
+	echo "$passed passed, $failed failed, $skipped skipped"
+fi
+[ $failed = 0 ]
