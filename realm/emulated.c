@@ -175,10 +175,18 @@ static int rsi_convert(void *ctx, ipa_t base, ipa_t top, enum ripas_state state,
 	return r->ops->convert(r, base, top, state, done);
 }
 
+static int rsi_rim(void *ctx, uint8_t rim[REALM_HASH_MAX])
+{
+	struct realm *r = ctx;
+
+	return r->hooks.measure(r->hooks.ctx, rim);
+}
+
 static const struct rsi_ops monitor_ops = {
 	.granule = rsi_get,
 	.granule_put = rsi_put,
 	.convert = rsi_convert,
+	.rim = rsi_rim,
 };
 
 static int emu_add_ram(struct realm *r, struct err *e)

@@ -58,10 +58,12 @@ extern const struct realm_ops realm_emulated;
  * struct realm_hooks - what a back end needs of the machine above it
  * @stop_vcpus:  bring all vCPUs but the caller's out of the guest and keep them out
  * @start_vcpus: let them in again
+ * @measure:     compute the Realm Initial Measurement of what was populated; may take long
  */
 struct realm_hooks {
 	void (*stop_vcpus)(void *ctx);
 	void (*start_vcpus)(void *ctx);
+	int (*measure)(void *ctx, uint8_t rim[REALM_HASH_MAX]);
 	void *ctx;
 };
 

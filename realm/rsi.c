@@ -41,6 +41,11 @@ static uint32_t measurement_read(struct rsi *r, uint64_t *x)
 
 	if (index > RSI_NR_REMS)
 		return answer(x, RSI_ERROR_INPUT, 0, 0);
+	if (index == 0 && !r->rim_known) {
+		if (r->ops->rim(r->ctx, r->rim) < 0)
+			return answer(x, RSI_ERROR_UNKNOWN, 0, 0);
+		r->rim_known = true;
+	}
 	x[0] = RSI_SUCCESS;
 	memcpy(&x[1], index ? r->rem[index - 1] : r->rim, REALM_HASH_MAX);
 	return X(9) - 1;	/* x0..x8 */

@@ -51,11 +51,13 @@ enum rsi_response {
  * @granule_put: unmap it again
  * @convert:     change [base, top), all of it RAM of the machine, to @state. @done: first address
  *               that was not changed. Return: 0, or a negative errno with @done < top.
+ * @rim:         the Realm Initial Measurement; asked for once, when the guest first reads it
  */
 struct rsi_ops {
 	void *(*granule)(void *ctx, ipa_t ipa);
 	void (*granule_put)(void *ctx, void *p);
 	int (*convert)(void *ctx, ipa_t base, ipa_t top, enum ripas_state state, ipa_t *done);
+	int (*rim)(void *ctx, uint8_t rim[REALM_HASH_MAX]);
 };
 
 struct rsi {
@@ -66,6 +68,7 @@ struct rsi {
 	enum realm_hash algo;
 	uint8_t rpv[RSI_RPV_SIZE];
 	uint8_t rim[REALM_HASH_MAX];
+	bool rim_known;
 	uint8_t rem[RSI_NR_REMS][REALM_HASH_MAX];
 };
 

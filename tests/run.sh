@@ -4,7 +4,7 @@
 # What "make test" does: all tests, after getting what they need.
 #
 #   run.sh          everything that belongs to a change
-#   run.sh --long   all boot tests on the older host kernel as well, and all of them three times
+#   run.sh --long   what takes longer as well, and all boot tests on the older host kernel too
 #
 # A line per stage; of a failing one its log too. Last line: "N passed, N failed[, N skipped]".
 # Exit code 1 if something failed or nothing ran; 3 if packages are missing and only root can
@@ -95,8 +95,9 @@ stage()
 
 # ---- the stages -------------------------------------------------------------------------------
 
-jobs=-j$(nproc)
-MAKE="make --no-print-directory $jobs"
+# not what an outer make was told: this is the same on all machines
+unset MAKEFLAGS MFLAGS MAKELEVEL ARCH O SAN V
+MAKE="make --no-print-directory -j$(nproc)"
 
 # "make" a second time has nothing to do
 twice()
@@ -112,7 +113,7 @@ twice()
 # What runs on every machine works with the binary for this one.
 native()
 {
-	twice && ./realmtool version && ./lkvm --version && ./realmtool help run
+	twice all && ./realmtool version && ./lkvm --version && ./realmtool help run
 }
 
 # The build as integrators call it: a compiler, ARCH, LIBFDT_DIR, and no library but libfdt.
@@ -143,18 +144,10 @@ installed()
 {
 	d=$PWD/$LOGS/root
 	$MAKE install DESTDIR="$d" PREFIX=/opt/rt || return
-	cmp build/"$(basename "$(dirname "$(readlink realmtool)")")"/realmtool "$d/opt/rt/bin/realmtool" &&
+	cmp realmtool "$d/opt/rt/bin/realmtool" &&
 		"$d/opt/rt/bin/lkvm" --version &&
 		[ -s "$d/opt/rt/share/man/man1/realmtool-run.1" ] &&
 		[ -s "$d/opt/rt/share/man/man7/realmtool-emulated.7" ]
-}
-
-boot()
-{
-	if [ -n "$long" ]; then
-		set -- --timeout 3600 --kernel default --kernel 6.12 '*'
-	fi
-	tests/boot/run "$@"
 }
 
 # ---- all together -----------------------------------------------------------------------------
@@ -170,18 +163,18 @@ tests/testbed/deps host build test || exit
 stage "unit tests (ASan, UBSan)" $MAKE unit
 if [ -n "$cross" ]; then
 	stage "arm64 build with libfdt alone" only_libfdt
-	stage "arm64 build" twice ARCH=arm64
+	stage "arm64 build" twice all ARCH=arm64
 fi
 # the last build: ./realmtool shall run here afterwards
 stage "build for this machine" native
 stage "manual pages" manuals
 stage "make install" installed
-n=1
-[ -z "$long" ] || n=3
-while [ $n -gt 0 ]; do
-	stage "boot tests" boot
-	n=$((n - 1))
-done
+if [ -z "$long" ]; then
+	stage "boot tests" tests/boot/run
+else
+	stage "boot tests, long ones too" tests/boot/run --long --timeout 3600
+	stage "all boot tests on Linux 6.12" tests/boot/run --timeout 3600 --kernel 6.12 "*"
+fi
 
 if [ -e $LOGS/failed ]; then
 	echo "Failed:"

@@ -14,6 +14,24 @@ uint64_t layout_mpidr(unsigned int id)
 	return (id & 0xf) | (uint64_t)(id >> 4 & 0xff) << 8 | (uint64_t)(id >> 12 & 0xff) << 16;
 }
 
+/* Two breakpoints and two watchpoints, the architecture's minimum, whatever the host has. */
+#define REALM_BREAKPOINTS 2
+#define REALM_WATCHPOINTS 2
+
+void layout_rim_params(const struct vm_config *c, const struct layout *l, struct rim_params *p)
+{
+	*p = (struct rim_params){
+		.algo = (enum realm_hash)c->hash,
+		.s2sz = l->split.bits,
+		.num_bps = REALM_BREAKPOINTS - 1,
+		.num_wps = REALM_WATCHPOINTS - 1,
+		.sve = c->sve_max_vl != 0,
+		.sve_vl = c->sve_max_vl ? c->sve_max_vl / 128 - 1 : 0,
+		.pmu = c->pmu,
+		.pmu_ctrs = c->pmu ? c->pmu_counters : 0,
+	};
+}
+
 static void place_virtio(const struct vm_config *c, struct layout *l)
 {
 	l->nr_virtio = (c->console == CONSOLE_VIRTIO) + c->nr_disks + c->rng;

@@ -9,6 +9,7 @@
 
 #include "fdt/dt.h"
 #include "realm/ipa.h"
+#include "realm/rim.h"
 #include "vmm/board/gic.h"
 #include "vmm/board/memmap.h"
 #include "vmm/config.h"
@@ -43,6 +44,9 @@ int layout_make(const struct vm_config *c, const struct loader_files *files, uin
 		struct layout *out, struct err *e);
 /** layout_free() - free what it holds */
 void layout_free(struct layout *l);
+
+/** layout_rim_params() - the realm parameters that are measured */
+void layout_rim_params(const struct vm_config *c, const struct layout *l, struct rim_params *p);
 
 /** layout_mpidr() - the affinity KVM gives vCPU @id (checked against KVM when it runs) */
 uint64_t layout_mpidr(unsigned int id);

@@ -190,6 +190,13 @@ static void hook_start(void *ctx)
 	vcpus_go(ctx);
 }
 
+static int hook_measure(void *ctx, uint8_t rim[REALM_HASH_MAX])
+{
+	struct machine *m = ctx;
+
+	return m->env->measure(m->env->ctx, rim);
+}
+
 static ipa_t kernel_io(const void *ctx, ipa_t ipa)
 {
 	return realm_kernel_io(ctx, ipa);
@@ -204,7 +211,7 @@ static int make_vm(struct machine *m, struct err *e)
 		.ops = c->mode == MODE_PLAIN ? &realm_plain : &realm_emulated,
 		.kvm = &m->kvm,
 		.gm = &m->gm,
-		.hooks = { hook_stop, hook_start, m },
+		.hooks = { hook_stop, hook_start, hook_measure, m },
 		.split = m->layout->split,
 		.ram_base = c->mem_base,
 		.ram_size = c->mem,

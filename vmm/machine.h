@@ -37,6 +37,7 @@ enum machine_end {
  * @flash_fd: -1: none
  * @out:     console output: bytes taken of what terminal @n is given; any thread
  * @input_room: terminal @n may offer input again; any thread
+ * @measure: the Realm Initial Measurement of this launch
  * @on_debug: a vCPU came out with KVM_EXIT_DEBUG; NULL: no debugger
  */
 struct machine_env {
@@ -46,6 +47,7 @@ struct machine_env {
 	int flash_fd;
 	size_t (*out)(void *ctx, unsigned int n, const void *buf, size_t len);
 	void (*input_room)(void *ctx, unsigned int n);
+	int (*measure)(void *ctx, uint8_t rim[REALM_HASH_MAX]);
 	void (*on_debug)(void *ctx, struct vcpu *v);
 	void *ctx;
 };

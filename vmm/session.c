@@ -299,6 +299,34 @@ static int make_layout(struct session *s, struct layout *l, bool first, struct e
 	return ret;
 }
 
+/*
+ * The measurement of this launch, from the files that are still open. Done when the guest asks,
+ * on its vCPU's thread: a guest that never asks pays nothing. A file that was rewritten in place
+ * since the launch gives another value; that it was rewritten cannot be seen from here.
+ */
+static int measure(void *ctx, uint8_t rim[REALM_HASH_MAX])
+{
+	struct session *s = ctx;
+	struct layout l;
+	struct rim_params p;
+	struct err e;
+	struct rim r;
+	int ret;
+
+	ret = layout_make(s->cfg, &s->files, s->flash_bytes, &l, &e);
+	if (!ret) {
+		layout_rim_params(s->cfg, &l, &p);
+		ret = rim_of_plan(&r, &p, &l.load.plan, &e);
+		layout_free(&l);
+	}
+	if (ret < 0) {
+		log_error("the guest's measurement cannot be computed: %s", e.msg);
+		return ret;
+	}
+	memcpy(rim, r.value, REALM_HASH_MAX);
+	return 0;
+}
+
 static int make_machine(struct session *s, bool first, struct err *e)
 {
 	struct layout l;
@@ -450,6 +478,7 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 		.flash_fd = s.flash_fd,
 		.out = console_out,
 		.input_room = input_room,
+		.measure = measure,
 		.on_debug = c->gdb ? session_on_debug : NULL,
 		.ctx = &s,
 	};

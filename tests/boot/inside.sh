@@ -32,6 +32,10 @@ wanted()
 	shift
 	for p; do
 		# shellcheck disable=SC2254
+		case $p in
+		!*) case $name in ${p#!}) return 1 ;; *) return 0 ;; esac ;;
+		esac
+		# shellcheck disable=SC2254
 		case $name in
 		$p) return 0 ;;
 		esac

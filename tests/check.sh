@@ -1,0 +1,266 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Static checks, behind "make check". A line per check, what it found below it; last line "N passed,
+# N failed[, N skipped]". A check whose tool is missing is skipped (tests/testbed/deps host check
+# installs all of them). Exit code 1 if one failed. check.sh NAME... runs only these.
+
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export LC_ALL=C
+
+DIR=build/check
+ROOMS='vmm realm fdt virtio vfio'
+mkdir -p $DIR
+passed=0 failed=0 skipped=0
+
+# Every file of ours. Not from git: it may be missing, or refuse a clone of another user's.
+find . \( -path ./build -o -path ./.git \) -prune -o -type f -print | sed 's,^\./,,' |
+	sort >$DIR/files
+
+# files PATTERN: those whose name matches the extended regular expression
+files()
+{
+	grep -E "$1" $DIR/files
+}
+
+# library: the sources of the library
+library()
+{
+	# shellcheck disable=SC2086 # a list
+	find $ROOMS -name '*.[ch]' ! -path vmm/main.c | sort
+}
+
+# code FILE...: the lines as FILE:NR:TEXT with comments and strings blanked out
+code()
+{
+	awk '
+		FNR == 1 { inside = 0 }
+		{
+			line = $0
+			gsub(/\\./, "", line)
+			gsub(/"[^"]*"/, "\"\"", line)
+			out = ""
+			while (line != "") {
+				if (inside) {
+					i = index(line, "*/")
+					if (!i) break
+					line = substr(line, i + 2)
+					inside = 0
+				} else {
+					i = index(line, "/*")
+					j = index(line, "//")
+					if (j && (!i || j < i)) {
+						out = out substr(line, 1, j - 1)
+						break
+					}
+					if (!i) {
+						out = out line
+						break
+					}
+					out = out substr(line, 1, i - 1)
+					line = substr(line, i + 2)
+					inside = 1
+				}
+			}
+			print FILENAME ":" FNR ":" out
+		}' "$@"
+}
+
+# ---- the checks: print what is wrong, return 0 if nothing is ------------------------------------
+
+# The first line, or the second behind #!, names the licence. The expected output of payloads (.tap)
+# is compared byte for byte and has no room for it.
+check_spdx()
+{
+	files . | grep -vE '^LICENSE$|\.tap$' | while read -r f; do
+		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: BSD-3-Clause' ||
+			echo "$f: no SPDX line"
+	done | none
+}
+
+# none: there is no line; passes what there is
+none()
+{
+	awk '{ print } END { exit NR != 0 }'
+}
+
+check_includes()
+{
+	sh tests/check/includes.sh
+}
+
+check_headers()
+{
+	h=$DIR/header.c
+	for f in $(library | grep '\.h$'); do
+		printf '#include "%s"\nextern int unused;\n' "$f" >$h
+		${CC:-cc} -std=gnu11 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -Wno-unused-parameter \
+			-fsyntax-only $h || echo "$f does not stand alone"
+	done 2>&1 | none
+}
+
+# Only main.c ends the program; the rest returns errors.
+check_exit()
+{
+	# shellcheck disable=SC2046 # no blanks in the names
+	code $(library) | grep -E '(^|[^a-zA-Z0-9_>.])(_?exit|abort|_Exit|quick_exit|errx?|error)[ ]*\(' |
+		none
+}
+
+# Library code speaks through vmm/core/log.h; commands and the option table print what was asked
+# for, the debugger writes its answers to a stream in memory.
+check_print()
+{
+	# shellcheck disable=SC2046
+	code $(library | grep -vE '^vmm/(cmd[a-z_]*|gdb|core/opt|core/log)\.c$') |
+		grep -E '(^|[^a-zA-Z0-9_])(printf|puts|putchar|perror|v?fprintf|fputs|dprintf)[ ]*\(' |
+		none
+}
+
+# One place knows how an address space splits.
+check_split()
+{
+	# shellcheck disable=SC2046
+	code $(library | grep -v '^realm/ipa.h$') |
+		grep -E '<< *\(?[a-zA-Z_.>-]*(bits|width) *- *1' | none
+}
+
+# One door: the mapping of guest memory is used where it is made and nowhere else.
+check_door()
+{
+	# shellcheck disable=SC2046
+	code $(library | grep -vE '^(realm/|vmm/core/gmem\.c$)') |
+		grep -E -e '->region\[|[.>]shared *[+[]|rsi_granule *\(' | none
+}
+
+check_lines()
+{
+	files '\.(c|h|S|sh|lds|in|[1-9]|md)$|^Makefile$|^\.ci/run$|^tests/.*/[a-z0-9-]+$' |
+		while read -r f; do
+		# a row of a table cannot be broken
+		expand "$f" | awk -v f="$f" 'length > 100 && !/^\|/ {
+			print f ":" FNR ": " length " columns" }'
+	done | none
+}
+
+check_blanks()
+{
+	{
+		files . | grep -v "[.]tap$" | xargs grep -nE "[[:blank:]]+$" /dev/null
+		files . | while read -r f; do
+			[ -z "$(tail -c 1 "$f")" ] || echo "$f: no newline at its end"
+		done
+	} | none
+}
+
+# Words that promise work: the issue list is the place for that.
+check_promises()
+{
+	files . | grep -v '^tests/check\.sh$' |
+		xargs grep -nwE 'TODO|FIXME|XXX|HACK|TBD' /dev/null | none
+}
+
+scripts()
+{
+	files . | while read -r f; do
+		case $f in
+		*.sh) echo "$f" ;;
+		*) head -n 1 "$f" | grep -qE '^#! ?/bin/(ba)?sh' && echo "$f" ;;
+		esac
+	done
+}
+
+check_shellcheck()
+{
+	# a= b= is clear; variables may be for the script that sources; lists are split on purpose;
+	# ulimit -c is there in busybox
+	usual=SC1007,SC2034,SC2206,SC3045
+	# cases are sourced: they use what lib.sh defines, and options that come as lists
+	scripts | grep -v "^tests/boot/cases/" | xargs shellcheck -x -P SCRIPTDIR -S warning -e $usual &&
+		files "^tests/boot/cases/" |
+		xargs shellcheck -S warning -e $usual,SC2046,SC2154,SC2238
+}
+
+# The other compiler; for arm64 too where its C library is there.
+check_clang()
+{
+	make --no-print-directory -j"$(nproc)" CC=clang STATIC=0 O=$DIR/clang \
+		$DIR/clang/realmtool unit-binaries || return
+	[ "$(uname -m)" != aarch64 ] && [ -d /usr/aarch64-linux-gnu/include ] &&
+		[ -d build/sysroot/arm64 ] || return 0
+	make --no-print-directory -j"$(nproc)" CC='clang --target=aarch64-linux-gnu' ARCH=arm64 \
+		O=$DIR/clang-arm64 $DIR/clang-arm64/realmtool
+}
+
+check_cppcheck()
+{
+	mkdir -p $DIR/cppcheck
+	# shellcheck disable=SC2086
+	cppcheck --quiet --std=c11 --language=c --platform=unix64 -j"$(nproc)" -I. \
+		--cppcheck-build-dir=$DIR/cppcheck --error-exitcode=1 --inline-suppr \
+		--enable=warning,performance,portability --suppressions-list=tests/check/cppcheck.supp \
+		-D__aarch64__ "-Dfdt_for_each_subnode(n,f,p)=for(n=fdt_first_subnode(f,p);n>=0;)" \
+		-DHAVE_URING -DHAVE_CRYPTO -DHAVE_ZLIB -DHAVE_ZSTD $ROOMS
+}
+
+check_codespell()
+{
+	xargs codespell -I tests/check/words <$DIR/files
+}
+
+check_mandoc()
+{
+	make --no-print-directory man || return
+	for m in man/*.[1-9] build/man/*.[1-9]; do
+		mandoc -T lint -W warning "$m" || echo "$m"
+	done | none
+}
+
+# ---- all together -------------------------------------------------------------------------------
+
+# check NAME TEXT [TOOL]
+check()
+{
+	name=$1
+	case " $only " in
+	"  " | *" $name "*) ;;
+	*) return ;;
+	esac
+	if [ -n "${3:-}" ] && ! command -v "$3" >/dev/null; then
+		skipped=$((skipped + 1))
+		printf '%-60s skipped: no %s\n' "$2" "$3"
+		return
+	fi
+	if "check_$name" >"$DIR/$name.log" 2>&1; then
+		passed=$((passed + 1))
+		printf '%-60s ok\n' "$2"
+	else
+		failed=$((failed + 1))
+		printf '%-60s failed\n' "$2"
+		sed 's/^/    /' "$DIR/$name.log" | tail -n 100
+	fi
+}
+
+only=$*
+check spdx "every file names its licence"
+check includes "includes point downwards, no loops"
+check headers "every header stands alone" "${CC:-cc}"
+check exit "only main.c ends the program"
+check print "library code prints through the log"
+check split "one place knows the address split"
+check door "no way around the door to guest memory"
+check lines "at most 100 columns"
+check blanks "no blanks at line ends, a newline at each file's end"
+check promises "no promises in the text"
+check shellcheck "scripts: shellcheck" shellcheck
+check clang "clang, warnings are errors" clang
+check cppcheck "cppcheck" cppcheck
+check codespell "spelling" codespell
+check mandoc "manual pages" mandoc
+if [ $skipped = 0 ]; then
+	echo "$passed passed, $failed failed"
+else
+	echo "$passed passed, $failed failed, $skipped skipped"
+fi
+[ $failed = 0 ] && [ $passed != 0 ]
