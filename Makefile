@@ -151,7 +151,7 @@ check:
 HOSTCC ?= cc
 OPTMAN_SRC := man/optman.c vmm/options.c vmm/config.c \
 	$(addprefix vmm/core/,opt.c parse.c err.c log.c)
-MAN := $(wildcard man/*.1) $(patsubst man/%.in,build/man/%,$(wildcard man/*.1.in))
+MAN := $(wildcard man/*.[17]) $(patsubst man/%.in,build/man/%,$(wildcard man/*.1.in))
 
 build/man/optman: $(OPTMAN_SRC) $(wildcard vmm/*.h vmm/core/*.h vmm/board/*.h realm/*.h)
 	$(Q)mkdir -p $(@D)
@@ -166,14 +166,16 @@ man: $(MAN)
 
 .PHONY: install
 install: all man
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/man/man7)
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/realmtool
 	ln -sfn realmtool $(DESTDIR)$(PREFIX)/bin/lkvm
-	install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(filter %.7,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man7/
 
 .PHONY: clean
 clean:
-	rm -rf build/$(ARCH) build/*-asan build/man realmtool lkvm
+	rm -rf build/$(ARCH) build/*-asan build/man build/only-libfdt build/check build/test \
+		realmtool lkvm
 
 .PHONY: help
 help:

@@ -30,17 +30,16 @@
 #define DRAIN_MS 5000		/* how long a conversion waits for I/O on its pages */
 #define LOWER_SLOTS_MAX 4096	/* pieces of the lower half with --emulated-strict */
 
-/* Function identifiers that stay with KVM; all between them come to rsi_call(). */
+/*
+ * Function identifiers that come to this file. KVM keeps the Arm architecture calls (0x8000xxxx,
+ * 0xc000xxxx) for itself; PSCI is answered here, because the RMM's answers differ from KVM's.
+ */
 static const struct {
 	uint32_t first, last;
 } forwarded[] = {
-	{ 0x00000000, 0x7fffffff },	/* yielding calls */
-	{ 0x80010000, 0x84000000 - 1 },	/* CPU, SiP, OEM services; 0x8000xxxx is Arm architecture */
-	{ 0x84000005, 0x84000007 },	/* PSCI MIGRATE*: the RMM has none */
-	{ 0x8400000b, 0xbfffffff },	/* PSCI beyond FEATURES; TRNG, hypervisor services, ... */
-	{ 0xc0010000, 0xc4000000 },
-	{ 0xc4000005, 0xc4000007 },
-	{ 0xc400000b, 0xffffffff },	/* RSI is in here */
+	{ 0x00000000, 0x7fffffff },
+	{ 0x80010000, 0xbfffffff },
+	{ 0xc0010000, 0xffffffff },
 };
 
 static struct log_rate abort_rate;
@@ -93,16 +92,6 @@ static int emu_configure(struct realm *r, struct err *e)
 	ret = kvm_enable_cap(r->kvm, A64_CAP_NISV_TO_USER);
 	if (ret < 0)
 		return err_set(e, ret, "KVM_CAP_ARM_NISV_TO_USER: %s", strerror(-ret));
-	return 0;
-}
-
-static int emu_vcpu_init(struct realm *r, struct kvm_vcpu *v, struct err *e)
-{
-	int ret = kvm_set_reg(v, A64_PSCI_VERSION, PSCI_VERSION_1_1);
-
-	(void)r;
-	if (ret < 0)
-		return err_set(e, ret, "vCPU %u: PSCI version 1.1: %s", v->id, strerror(-ret));
 	return 0;
 }
 
@@ -364,6 +353,28 @@ static void inject_undefined(struct kvm_vcpu *v)
 	kvm_set_reg(v, A64_PC, vbar + off);
 }
 
+/* PSCI: the lock makes "is it off?" and "switch it on" one step. */
+static uint32_t psci(struct realm *r, struct kvm_vcpu *v, uint64_t *x)
+{
+	enum psci_next next = psci_call(r->hooks.psci, r->hooks.ctx, &r->split, x);
+
+	switch (next) {
+	case PSCI_RETURN:
+		break;
+	case PSCI_WAIT:
+		r->hooks.cpu_wait(r->hooks.ctx, v->id);
+		break;
+	case PSCI_CPU_IS_OFF:
+		r->hooks.cpu_off(r->hooks.ctx, v->id);
+		return 0;
+	case PSCI_SYSTEM_OFF:
+	case PSCI_SYSTEM_RESET:
+		r->hooks.system_end(r->hooks.ctx, next == PSCI_SYSTEM_RESET);
+		return 0;
+	}
+	return (1U << PSCI_NR_REGS) - 1;
+}
+
 static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
 {
 	uint64_t x[RSI_NR_REGS];
@@ -377,9 +388,13 @@ static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
 		if (kvm_get_reg(v, A64_X(i), &x[i]) < 0)
 			return REALM_EXIT_OTHER;
 	pthread_mutex_lock(&r->lock);
-	written = rsi_call(&r->rsi, x);
+	if (psci_is_call(x[0])) {
+		written = psci(r, v, x);
+	} else {
+		written = rsi_call(&r->rsi, x);
+		r->stat.rsi_calls++;
+	}
 	pthread_mutex_unlock(&r->lock);
-	r->stat.rsi_calls++;
 	for (unsigned int i = 0; i < RSI_NR_REGS; i++)
 		if (written & 1U << i && kvm_set_reg(v, A64_X(i), x[i]) < 0)
 			return REALM_EXIT_OTHER;
@@ -423,7 +438,6 @@ const struct realm_ops realm_emulated = {
 	.create = emu_create,
 	.add_ram = emu_add_ram,
 	.configure = emu_configure,
-	.vcpu_init = emu_vcpu_init,
 	.populate = emu_populate,
 	.exit = emu_exit,
 	.convert = emu_convert,

@@ -11,6 +11,7 @@
 
 #include "realm/ipa.h"
 #include "realm/plan.h"
+#include "realm/psci.h"
 #include "realm/ripas.h"
 #include "realm/rsi.h"
 #include "vmm/core/gmem.h"
@@ -58,12 +59,20 @@ extern const struct realm_ops realm_emulated;
  * struct realm_hooks - what a back end needs of the machine above it
  * @stop_vcpus:  bring all vCPUs but the caller's out of the guest and keep them out
  * @start_vcpus: let them in again
+ * @psci:        the CPUs, for PSCI in user space; its functions get @ctx too
+ * @cpu_off:     the calling vCPU is off when it is entered again
+ * @cpu_wait:    the calling vCPU waits for an interrupt when it is entered again
+ * @system_end:  the guest switched itself off, or wants a reset
  * @measure:     compute the Realm Initial Measurement of what was populated; may take long
  */
 struct realm_hooks {
 	void (*stop_vcpus)(void *ctx);
 	void (*start_vcpus)(void *ctx);
 	int (*measure)(void *ctx, uint8_t rim[REALM_HASH_MAX]);
+	const struct psci_ops *psci;
+	void (*cpu_off)(void *ctx, unsigned int cpu);
+	void (*cpu_wait)(void *ctx, unsigned int cpu);
+	void (*system_end)(void *ctx, bool reset);
 	void *ctx;
 };
 

@@ -200,7 +200,7 @@ check_cppcheck()
 	cppcheck --quiet --std=c11 --language=c --platform=unix64 -j"$(nproc)" -I. \
 		--cppcheck-build-dir=$DIR/cppcheck --error-exitcode=1 --inline-suppr \
 		--enable=warning,performance,portability --suppressions-list=tests/check/cppcheck.supp \
-		-D__aarch64__ "-Dfdt_for_each_subnode(n,f,p)=for(n=fdt_first_subnode(f,p);n>=0;)" \
+		--include=tests/check/cppcheck.h -D__aarch64__ \
 		-DHAVE_URING -DHAVE_CRYPTO -DHAVE_ZLIB -DHAVE_ZSTD $ROOMS
 }
 

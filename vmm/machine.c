@@ -197,6 +197,43 @@ static int hook_measure(void *ctx, uint8_t rim[REALM_HASH_MAX])
 	return m->env->measure(m->env->ctx, rim);
 }
 
+static int psci_find(void *ctx, uint64_t mpidr)
+{
+	struct machine *m = ctx;
+
+	for (unsigned int i = 0; i < m->nr_vcpus; i++)
+		if (layout_mpidr(i) == mpidr)
+			return i;
+	return -1;
+}
+
+static bool psci_is_on(void *ctx, unsigned int cpu)
+{
+	return atomic_load(&((struct machine *)ctx)->vcpu[cpu].on);
+}
+
+static int psci_on(void *ctx, unsigned int cpu, ipa_t entry, uint64_t arg)
+{
+	return vcpu_power_on(&((struct machine *)ctx)->vcpu[cpu], entry, arg);
+}
+
+static const struct psci_ops psci = { psci_find, psci_is_on, psci_on };
+
+static void hook_cpu_off(void *ctx, unsigned int cpu)
+{
+	vcpu_power_off(&((struct machine *)ctx)->vcpu[cpu]);
+}
+
+static void hook_cpu_wait(void *ctx, unsigned int cpu)
+{
+	vcpu_suspend(&((struct machine *)ctx)->vcpu[cpu]);
+}
+
+static void hook_system_end(void *ctx, bool reset)
+{
+	machine_end(ctx, reset ? END_RESET : END_POWEROFF);
+}
+
 static ipa_t kernel_io(const void *ctx, ipa_t ipa)
 {
 	return realm_kernel_io(ctx, ipa);
@@ -211,7 +248,16 @@ static int make_vm(struct machine *m, struct err *e)
 		.ops = c->mode == MODE_PLAIN ? &realm_plain : &realm_emulated,
 		.kvm = &m->kvm,
 		.gm = &m->gm,
-		.hooks = { hook_stop, hook_start, hook_measure, m },
+		.hooks = {
+			.stop_vcpus = hook_stop,
+			.start_vcpus = hook_start,
+			.psci = &psci,
+			.cpu_off = hook_cpu_off,
+			.cpu_wait = hook_cpu_wait,
+			.system_end = hook_system_end,
+			.measure = hook_measure,
+			.ctx = m,
+		},
 		.split = m->layout->split,
 		.ram_base = c->mem_base,
 		.ram_size = c->mem,

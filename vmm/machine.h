@@ -83,6 +83,7 @@ struct machine {
 	unsigned int nr_virtio;
 	struct virtio_dev *console;	/* the virtio console among them, or NULL */
 
+	struct a64_vcpu_init init;	/* features of all vCPUs */
 	struct vcpu *vcpu;
 	unsigned int nr_vcpus, nr_created;
 	_Atomic unsigned int alive;	/* vCPU threads */

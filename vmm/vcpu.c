@@ -82,8 +82,9 @@ static int features(struct machine *m, struct a64_vcpu_init *init, struct err *e
 	return 0;
 }
 
-static int create_one(struct machine *m, unsigned int i, struct a64_vcpu_init init, struct err *e)
+static int create_one(struct machine *m, unsigned int i, struct err *e)
 {
+	struct a64_vcpu_init init = m->init;
 	struct vcpu *v = &m->vcpu[i];
 	uint64_t mpidr;
 	int ret;
@@ -93,6 +94,7 @@ static int create_one(struct machine *m, unsigned int i, struct a64_vcpu_init in
 	if (ret < 0)
 		return ret;
 	m->nr_created++;
+	v->on = i == 0;
 	if (i)
 		init.features[0] |= 1U << A64_VCPU_POWER_OFF;
 	ret = kvm_vcpu_ioctl(&v->k, A64_VCPU_INIT, &init);
@@ -116,13 +118,12 @@ static int create_one(struct machine *m, unsigned int i, struct a64_vcpu_init in
 int vcpus_create(struct machine *m, struct err *e)
 {
 	unsigned int max = kvm_cap(&m->kvm, KVM_CAP_MAX_VCPUS);
-	struct a64_vcpu_init init;
 	int ret;
 
 	if (m->cfg->cpus > max)
 		return err_set(e, -EINVAL, "-c %u: this host's KVM takes at most %u vCPUs",
 			       m->cfg->cpus, max);
-	ret = features(m, &init, e);
+	ret = features(m, &m->init, e);
 	if (ret < 0)
 		return ret;
 	m->vcpu = calloc(m->cfg->cpus, sizeof(*m->vcpu));
@@ -130,7 +131,7 @@ int vcpus_create(struct machine *m, struct err *e)
 		return err_set(e, -ENOMEM, "no memory for %u vCPUs", m->cfg->cpus);
 	m->nr_vcpus = m->cfg->cpus;
 	for (unsigned int i = 0; i < m->nr_vcpus && !ret; i++)
-		ret = create_one(m, i, init, e);
+		ret = create_one(m, i, e);
 	return ret;
 }
 
@@ -182,7 +183,7 @@ void vcpus_destroy(struct machine *m)
 
 static bool may_enter(const struct vcpu *v)
 {
-	return !atomic_load(&v->m->hold) && !atomic_load(&v->held);
+	return !atomic_load(&v->m->hold) && !atomic_load(&v->held) && !atomic_load(&v->keep_out);
 }
 
 /*
@@ -318,6 +319,57 @@ void vcpu_release(struct vcpu *v)
 	pthread_mutex_unlock(&v->m->park_lock);
 }
 
+/* ---- power (PSCI in user space) -------------------------------------------------------------- */
+
+static int mp_state(struct vcpu *v, uint32_t state)
+{
+	struct kvm_mp_state mp = { state };
+
+	return kvm_vcpu_ioctl(&v->k, KVM_SET_MP_STATE, &mp);
+}
+
+int vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t arg)
+{
+	struct machine *m = v->m;
+	struct a64_vcpu_init init = m->init;
+	int ret;
+
+	/* A vCPU that is off sits in KVM_RUN; KVM takes no calls for it meanwhile. */
+	atomic_fetch_add(&v->keep_out, 1);
+	kick(v);
+	pthread_mutex_lock(&m->park_lock);
+	while (atomic_load(&v->in_guest))
+		pthread_cond_wait(&m->park, &m->park_lock);
+	pthread_mutex_unlock(&m->park_lock);
+	ret = kvm_vcpu_ioctl(&v->k, A64_VCPU_INIT, &init);
+	if (!ret)
+		ret = kvm_set_reg(&v->k, A64_PC, entry);
+	if (!ret)
+		ret = kvm_set_reg(&v->k, A64_X(0), arg);
+	if (!ret)
+		atomic_store(&v->on, true);
+	pthread_mutex_lock(&m->park_lock);
+	atomic_fetch_sub(&v->keep_out, 1);
+	pthread_cond_broadcast(&m->park);
+	pthread_mutex_unlock(&m->park_lock);
+	return ret;
+}
+
+void vcpu_power_off(struct vcpu *v)
+{
+	int ret = mp_state(v, KVM_MP_STATE_STOPPED);
+
+	if (ret < 0)
+		machine_fail(v->m, "vCPU %u: cannot be switched off: %s", v->k.id, strerror(-ret));
+	atomic_store(&v->on, false);
+}
+
+void vcpu_suspend(struct vcpu *v)
+{
+	/* Before Linux 5.19 the call returns at once, which PSCI allows. */
+	mp_state(v, KVM_MP_STATE_SUSPENDED);
+}
+
 /* ---- exits ----------------------------------------------------------------------------------- */
 
 /* Where the guest was: the lines that a bug report needs. */
@@ -387,6 +439,9 @@ static void system_event(struct vcpu *v)
 		break;
 	case KVM_SYSTEM_EVENT_RESET:
 		machine_end(m, END_RESET);
+		break;
+	case KVM_SYSTEM_EVENT_WAKEUP:	/* the interrupt vcpu_suspend() waited for */
+		mp_state(v, KVM_MP_STATE_RUNNABLE);
 		break;
 	default:
 		machine_fail(m, "vCPU %u: the guest reports a crash (system event %u)", v->k.id, type);

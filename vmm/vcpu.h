@@ -27,7 +27,9 @@ struct vcpu {
 	bool created;				/* the thread is to be joined */
 	_Atomic bool started;			/* @thread is set: it can be kicked */
 	_Atomic bool in_guest;
+	_Atomic bool on;			/* PSCI in user space: not switched off */
 	_Atomic bool held;			/* gdb keeps this one out */
+	_Atomic int keep_out;			/* held out while another vCPU switches it on */
 	bool running;				/* the thread has not ended; under park_lock */
 	bool parked;				/* waits to be let in; under park_lock */
 	bool half_done;				/* an MMIO exit that KVM completes at the next KVM_RUN */
@@ -63,6 +65,18 @@ void vcpu_release(struct vcpu *v);
  * handles an exit may itself wait for the caller's (the loop's) thread.
  */
 void vcpu_wait_parked(struct vcpu *v);
+
+/**
+ * vcpu_power_on() - PSCI CPU_ON: reset a vCPU that is off and let it begin
+ * @entry: pc; @arg: x0
+ *
+ * Return: 0 or a negative errno. The caller serialises with vcpu_power_off().
+ */
+int vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t arg);
+/** vcpu_power_off() - PSCI CPU_OFF, on the vCPU's own thread */
+void vcpu_power_off(struct vcpu *v);
+/** vcpu_suspend() - PSCI CPU_SUSPEND, on the vCPU's own thread: wait for an interrupt */
+void vcpu_suspend(struct vcpu *v);
 
 /** vcpu_self() - the vCPU whose thread calls, NULL on other threads */
 struct vcpu *vcpu_self(void);

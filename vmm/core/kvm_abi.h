@@ -52,8 +52,6 @@
 #define A64_SVE_VLS		(A64_REG | A64_REG_U512 | 0x0015ffffULL)
 #define A64_REG_U2048		0x0080000000000000ULL
 #define A64_SVE_Z(n)		(A64_REG | A64_REG_U2048 | 0x00150000ULL | (n) << 5)
-#define A64_PSCI_VERSION	(A64_REG | A64_REG_U64 | 0x00140000ULL)
-#define PSCI_VERSION_1_1	0x10001ULL	/* what the RMM shows a realm */
 
 #define MPIDR_AFFINITY_MASK	0xff00ffffffULL
 
@@ -181,6 +179,11 @@ struct a64_smccc_filter {
 #define A64_CAP_SVE		170
 #define A64_CAP_PTRAUTH_ADDRESS	171
 #define A64_CAP_PTRAUTH_GENERIC	172
+
+#ifndef KVM_MP_STATE_SUSPENDED		/* Linux 5.19 */
+#define KVM_MP_STATE_SUSPENDED	10
+#define KVM_SYSTEM_EVENT_WAKEUP	4
+#endif
 
 #ifndef KVM_CAP_USER_MEMORY2		/* Linux 6.8 */
 #define KVM_CAP_USER_MEMORY2	231
