@@ -103,7 +103,8 @@ $(LIB): $(LIB_OBJ)
 	$(if $(Q),@echo "  AR      $@")
 	$(Q)rm -f $@ && $(CROSS_COMPILE)ar rcs $@ $^
 
-$(BIN): $(O)/vmm/main.o $(LIB)
+# From the objects, not from the archive: whoever gives only CC need not have its ar too.
+$(BIN): $(O)/vmm/main.o $(LIB_OBJ)
 	$(if $(Q),@echo "  LD      $@")
 	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) $(LIBS)
 

@@ -766,8 +766,8 @@ static int measure(struct virtio_blk *blk, const struct virtio_blk_cfg *cfg, str
 
 		if (ioctl(cfg->fd, BLKGETSIZE64, &g->size) < 0 ||
 		    ioctl(cfg->fd, BLKSSZGET, &logical) < 0)
-			return err_set(e, -errno, "disk %s: size of the block device: %s", cfg->path,
-				       strerror(errno));
+			return err_set(e, -errno, "disk %s: size of the block device: %s",
+				       cfg->path, strerror(errno));
 		if (ioctl(cfg->fd, BLKPBSZGET, &phys) < 0 || ioctl(cfg->fd, BLKIOOPT, &opt) < 0)
 			phys = opt = 0;
 		g->logical = logical;
@@ -846,8 +846,8 @@ int virtio_blk_new(const struct virtio_env *env, const struct virtio_blk_cfg *cf
 	blk->readonly = cfg->readonly;
 	blk->capacity = ALIGN_DOWN(g.size, (uint64_t)g.logical);
 	if (blk->capacity != g.size)
-		log_warning("disk %s: its size is not a multiple of %u; the guest does not see the last "
-			    "%" PRIu64 " bytes", cfg->path, g.logical, g.size - blk->capacity);
+		log_warning("disk %s: its size is not a multiple of %u; the guest does not see "
+			    "the last %" PRIu64 " bytes", cfg->path, g.logical, g.size - blk->capacity);
 	if (cfg->serial)
 		memcpy(blk->serial, cfg->serial, strnlen(cfg->serial, sizeof(blk->serial)));
 	fill_config(blk, &g, env->max_request);

@@ -244,7 +244,8 @@ static bool features_acceptable(struct virtio_dev *dev)
 
 	if (dev->driver_features & ~dev->features) {
 		log_rated(&dev->rate, LOG_WARNING, "%s: the driver accepts features that were not "
-			  "offered (%#" PRIx64 ")", dev->name, dev->driver_features & ~dev->features);
+			  "offered (%#" PRIx64 ")", dev->name,
+			  dev->driver_features & ~dev->features);
 		return false;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(required); i++) {
@@ -275,8 +276,8 @@ static void advance_status(struct virtio_dev *dev, uint8_t new)
 	if (dev->draining || dev->stuck)
 		return;
 	if (old & ~VIRTIO_CONFIG_S_NEEDS_RESET & ~new) {
-		log_rated(&dev->rate, LOG_WARNING, "%s: the driver tried to clear bits of status %#x "
-			  "by writing %#x", dev->name, old, new);
+		log_rated(&dev->rate, LOG_WARNING, "%s: the driver tried to clear bits of status "
+			  "%#x by writing %#x", dev->name, old, new);
 		return;
 	}
 	set = new & ~old & STATUS_KNOWN;
@@ -293,7 +294,8 @@ static void advance_status(struct virtio_dev *dev, uint8_t new)
 	    !dev->stopped)
 		start(dev);
 	if (set & VIRTIO_CONFIG_S_FAILED)
-		log_rated(&dev->rate, LOG_WARNING, "%s: the driver gave up on the device", dev->name);
+		log_rated(&dev->rate, LOG_WARNING, "%s: the driver gave up on the device",
+			  dev->name);
 }
 
 uint32_t virtio_dev_features(struct virtio_dev *dev, uint32_t word)
@@ -363,7 +365,8 @@ void virtio_dev_set_queue_ready(struct virtio_dev *dev, uint32_t q, bool ready)
 	if (ready) {
 		if (!(dev->status & VIRTIO_CONFIG_S_FEATURES_OK))
 			log_rated(&dev->rate, LOG_WARNING,
-				  "%s: queue %u made ready before FEATURES_OK, ignored", dev->name, q);
+				  "%s: queue %u made ready before FEATURES_OK, ignored", dev->name,
+				  q);
 		else if (!vq->broken && !vq_enable(vq, dev->driver_features) && dev->running)
 			virtio_dev_kick(dev, q);
 	} else {

@@ -274,6 +274,18 @@ static void configuration(void **state)
 	assert_true(features & VD_F(VIRTIO_BLK_F_RO));
 	assert_false(features & VD_F(VIRTIO_BLK_F_DISCARD));
 
+	/* A guest that bounces: 64 KiB per segment, and no more of them than it can bounce. */
+	assert_false(features & VD_F(VIRTIO_BLK_F_SIZE_MAX));
+	f->vd.env.max_request = 1 << 20;
+	attach(f, &cfg);
+	assert_true(vd_features(&f->vd) & VD_F(VIRTIO_BLK_F_SIZE_MAX));
+	assert_int_equal(vd_get(&f->vd, VIRTIO_MMIO_CONFIG + 8), 65536);
+	assert_int_equal(vd_get(&f->vd, VIRTIO_MMIO_CONFIG + 12), 16);
+	f->vd.env.max_request = 1;
+	attach(f, &cfg);
+	assert_int_equal(vd_get(&f->vd, VIRTIO_MMIO_CONFIG + 12), 1);
+	f->vd.env.max_request = 0;
+
 	/* A tail of less than a sector is not shown. */
 	assert_int_equal(ftruncate(f->fd, 3 * SECTOR + 1), 0);
 	attach(f, &cfg);
@@ -819,7 +831,7 @@ static void reset_in_flight(void **state)
 	still_works(f);
 }
 
-/* Worker only: what does not end is cancelled if it has not begun, and keeps its memory if it has. */
+/* Worker only: what does not end is cancelled, or if it has begun keeps its memory. */
 static void reset_with_a_dead_disk(void **state)
 {
 	struct fixture *f = *state;
@@ -890,7 +902,7 @@ static void *convert(void *arg)
 	return NULL;
 }
 
-/* Worker only: pages of a request that waits turn private: it is cancelled, those beside it are not. */
+/* Worker only: pages of a waiting request turn private: it is cancelled, those beside it not. */
 static void conversion_cancels(void **state)
 {
 	struct fixture *f = *state;

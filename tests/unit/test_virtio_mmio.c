@@ -204,7 +204,8 @@ static void negotiation(void **state)
 	vd_set(vd, VIRTIO_MMIO_DEVICE_FEATURES_SEL, UINT32_MAX);
 	assert_int_equal(vd_get(vd, VIRTIO_MMIO_DEVICE_FEATURES), 0);
 
-	assert_int_equal(vd_negotiate(vd, VD_F_ALL | DEVICE_FEATURE), S_ACK | S_DRIVER | S_FEATURES_OK);
+	assert_int_equal(vd_negotiate(vd, VD_F_ALL | DEVICE_FEATURE),
+			 S_ACK | S_DRIVER | S_FEATURES_OK);
 	assert_int_equal(f->d->dev.driver_features, VD_F_ALL | DEVICE_FEATURE);
 	/* What has been agreed on stands. */
 	vd_set(vd, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
@@ -218,7 +219,8 @@ static void negotiation(void **state)
 	vd_set(vd, VIRTIO_MMIO_DRIVER_FEATURES, VD_F_MODERN >> 32);
 	vd_set(vd, VIRTIO_MMIO_STATUS, S_ACK | S_DRIVER | S_FEATURES_OK);
 	assert_int_equal(status(f), S_ACK | S_DRIVER | S_FEATURES_OK);
-	assert_int_equal(vd_negotiate(vd, VD_F(VIRTIO_F_VERSION_1)), S_ACK | S_DRIVER | S_FEATURES_OK);
+	assert_int_equal(vd_negotiate(vd, VD_F(VIRTIO_F_VERSION_1)),
+			 S_ACK | S_DRIVER | S_FEATURES_OK);
 }
 
 static void negotiation_in_realm(void **state)

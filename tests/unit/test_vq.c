@@ -474,7 +474,8 @@ static void bad_indirect(void **state)
 	struct fixture *f = *state;
 	struct vring_desc *t = table(f, VD_DATA + 0x1000);
 	const uint64_t features = VD_F(VIRTIO_RING_F_INDIRECT_DESC);
-	const uint32_t sizes[] = { 0, 8, 17, 16 * (VQ_CHAIN_MAX + 1), UINT32_MAX, UINT32_MAX & ~15u };
+	const uint32_t sizes[] = { 0, 8, 17, 16 * (VQ_CHAIN_MAX + 1), UINT32_MAX,
+				   UINT32_MAX & ~15u };
 
 	t[0] = (struct vring_desc){ VD_DATA + 0x1000, 16, I, 0 };	/* in itself */
 	desc(f, 0, VD_DATA + 0x1000, 16, I, 0);

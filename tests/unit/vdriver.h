@@ -87,7 +87,7 @@ void vd_desc(struct vdriver *vd, unsigned int q, uint16_t i, ipa_t addr, uint32_
 	     uint16_t flags, uint16_t next);
 /** vd_offer() - make a head available, without a kick */
 void vd_offer(struct vdriver *vd, unsigned int q, uint16_t head);
-/** vd_add() - chain of @nr segments, the first @out of them readable; offers it, returns its head */
+/** vd_add() - offer a chain of @nr segments, the first @out of them readable; returns its head */
 uint16_t vd_add(struct vdriver *vd, unsigned int q, const struct vq_seg *seg, unsigned int nr,
 		unsigned int out);
 /** vd_kick() - through the QueueNotify register */
