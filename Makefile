@@ -31,7 +31,8 @@ endif
 CC := $(CROSS_COMPILE)$(CC)
 endif
 
-STATIC ?= $(if $(filter arm64,$(ARCH)),1,0)
+# The sanitizers cannot be linked statically.
+STATIC ?= $(if $(filter arm64,$(ARCH)),$(if $(SAN),0,1),0)
 
 # The static libraries of another architecture are unpacked, not installed (tests/testbed/deps).
 SYSROOT := $(if $(filter-out $(HOST_ARCH),$(ARCH)),$(wildcard build/sysroot/$(ARCH)))

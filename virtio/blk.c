@@ -847,7 +847,8 @@ int virtio_blk_new(const struct virtio_env *env, const struct virtio_blk_cfg *cf
 	blk->capacity = ALIGN_DOWN(g.size, (uint64_t)g.logical);
 	if (blk->capacity != g.size)
 		log_warning("disk %s: its size is not a multiple of %u; the guest does not see "
-			    "the last %" PRIu64 " bytes", cfg->path, g.logical, g.size - blk->capacity);
+			    "the last %" PRIu64 " bytes", cfg->path, g.logical,
+			    g.size - blk->capacity);
 	if (cfg->serial)
 		memcpy(blk->serial, cfg->serial, strnlen(cfg->serial, sizeof(blk->serial)));
 	fill_config(blk, &g, env->max_request);

@@ -147,6 +147,10 @@ static int check_realm(const struct vm_config *c, struct err *e)
 {
 	if (c->emulated_strict && c->mode != MODE_EMULATED)
 		return err_set(e, -EINVAL, "option --emulated-strict needs --realm=emulated");
+	/* KVM's realm code, VFIO and the RIPAS map deal with 4 KiB pages */
+	if (c->hugetlbfs && c->mode != MODE_PLAIN)
+		return err_set(e, -EINVAL,
+			       "option --hugetlbfs: a realm shares its memory page by page: leave it out");
 	if (c->gdb && c->mode == MODE_KVM)
 		return err_set(e, -EINVAL,
 			       "option --gdb: nobody can look into a KVM realm: debug "

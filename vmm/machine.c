@@ -93,6 +93,13 @@ static size_t console_out(void *ctx, const void *buf, size_t len)
 	return m->env->out(m->env->ctx, 0, buf, len);
 }
 
+static void console_room(void *ctx)
+{
+	struct machine *m = ctx;
+
+	m->env->input_room(m->env->ctx, 0);
+}
+
 /* One virtio device behind the next window: the order is the devicetree's. */
 static int add_virtio(struct machine *m, struct virtio_dev *dev, struct err *e)
 {
@@ -144,7 +151,11 @@ static int make_virtio(struct machine *m, struct err *e)
 	if (!m->virtio)
 		return err_set(e, -ENOMEM, "no memory for devices");
 	if (m->cfg->console == CONSOLE_VIRTIO) {
-		struct virtio_console_io io = { console_out, m };
+		struct virtio_console_io io = {
+			.write = console_out,
+			.readable = console_room,
+			.ctx = m,
+		};
 
 		ret = virtio_console_new(&env, &io, &dev, e);
 		if (!ret) {

@@ -425,8 +425,6 @@ static int boots(struct session *s, struct err *e)
 
 static int check_here(const struct vm_config *c, struct err *e)
 {
-	if (!c->kernel && !c->firmware)
-		return err_set(e, -EINVAL, "no kernel given; name one: run -k Image, or --firmware FILE");
 	if (c->mode == MODE_KVM)
 		return err_set(e, -EOPNOTSUPP, "--realm=kvm: this version of realmtool cannot launch KVM "
 			       "realms; --realm=emulated rehearses without protection");

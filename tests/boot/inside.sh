@@ -77,7 +77,7 @@ for c in $(sed -n 's/^case_\([a-z0-9_]*\)().*/\1/p' cases/*.sh); do
 	rc=0
 	(
 		cd $WORK || exit 1
-		BIN=$RT LIMIT=60 MACHINE='-c 1 -m 64' CONSOLE='console=ttyS0' CMDLINE=
+		BIN=$RT LIMIT=120 MACHINE='-c 1 -m 64' CONSOLE='console=ttyS0' CMDLINE=
 		"case_$c"
 	) >"$T/log" 2>&1 || rc=$?
 	t1=$(uptime_cs)

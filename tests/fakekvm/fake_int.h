@@ -52,7 +52,7 @@ struct fake_range {
 
 struct fake_reg {
 	uint64_t id;
-	uint8_t val[64];
+	uint8_t val[256];	/* the largest: an SVE vector */
 };
 
 enum fake_what { OP_ACCESS, OP_SMC, OP_EXIT, OP_ERROR };
@@ -74,7 +74,8 @@ struct fake_cpu {
 	unsigned int id;
 	struct kvm_run *run;
 	uint32_t features;
-	bool inited, finalized, powered, in_run, pmu_irq, pmu_ready;
+	bool inited, finalized, powered, suspended, in_run, pmu_irq, pmu_ready;
+	pthread_t runner;	/* the thread in KVM_RUN */
 	struct fake_reg *reg;
 	unsigned int nr_regs, cap_regs;
 	struct a64_guest_debug debug;
@@ -144,7 +145,12 @@ uint8_t fake_filter(const struct fake_vm *vm, uint32_t fn);
 int fake_vcpu_new(struct fake_vm *vm, unsigned long id);
 void fake_vcpu_free(struct fake_cpu *c);	/* the lock is dropped on the way */
 int fake_vcpu_ioctl(struct fake_cpu *c, unsigned long req, unsigned long arg);
+uint64_t fake_get(struct fake_cpu *c, uint64_t id);
+void fake_put(struct fake_cpu *c, uint64_t id, uint64_t val);
+
+/* fake_run.c */
 int fake_run(struct fake_cpu *c);
 void fake_wake(struct fake_cpu *c);
+void fake_stop_guest(struct fake_cpu *c);	/* drops the lock on the way */
 
 #endif

@@ -65,6 +65,7 @@ static const struct {
 	{ A64_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS" },
 	{ A64_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS" },
 	{ A64_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG" },
+	{ KVM_SET_MP_STATE, "KVM_SET_MP_STATE" },
 };
 
 static const char *ioctl_name(unsigned long req)

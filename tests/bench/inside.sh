@@ -1,0 +1,149 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The part of the benchmarks that runs on the KVM host, in the folder that "run.sh" filled:
+# inside.sh RUNS. Results: out/raw, lines GROUP.WHAT.KEY=VALUE, one for each run; what a failing run
+# said: out/logs. Exit code 1 if a run failed.
+#
+# Runs take turns (A B C, A B C, ...): what disturbs the machine hits all of them.
+
+set -u
+cd "$(dirname "$0")" || exit 1
+
+runs=$1
+boots=$(((runs + 3) / 4))
+raw=out/raw
+: >$raw
+mkdir -p out/logs
+bad=0
+
+# spaces and all: nothing in these has any
+QEMU="q/ld.so --library-path q/lib q/qemu-system-aarch64 -M virt,gic-version=3 -accel kvm -cpu host
+	-smp 1 -nodefaults -display none -no-reboot -serial stdio"
+LKVM="./lkvm run --nodefaults --network mode=none --irqchip gicv3-its --loglevel error -c 1"
+WHO="plain realm qemu"
+[ ! -e lkvm ] || WHO="$WHO lkvm"
+
+note()
+{
+	echo "env.$1=$2" >>$raw
+}
+
+# once GROUP WHO OPTION... -- COMMAND...: one run; one that fails is not tried again
+once()
+{
+	name=$1.$2
+	shift 2
+	[ ! -e out/logs/$name.failed ] || return 0
+	if ./spawn -p $name -l out/logs/$name "$@" >out/new 2>out/why; then
+		cat out/new >>$raw
+		rm -f out/logs/$name.last
+		mv out/logs/$name out/logs/$name.last
+		return 0
+	fi
+	bad=1
+	{
+		cat out/why
+		tail -n 5 out/logs/$name | tr -d '\r\0'
+	} | tee out/logs/$name.failed
+	echo "$name.failed=1" >>$raw
+}
+
+# vm WHO MIB KERNEL INITRD CMDLINE DISK: sets $vm, the command; empty: without
+vm()
+{
+	case $1 in
+	plain | realm)
+		vm="./realmtool run -c 1 -m $2 -k $3"
+		[ $1 = plain ] || vm="$vm --realm=emulated"
+		[ -z "$4" ] || vm="$vm -i $4"
+		[ -z "$6" ] || vm="$vm -d $6" ;;
+	qemu)
+		vm="$QEMU -m $2 -kernel $3"
+		[ -z "$4" ] || vm="$vm -initrd $4"
+		[ -z "$6" ] || vm="$vm -drive if=none,id=d,format=raw,file=$6
+			-device virtio-blk-device,drive=d" ;;
+	lkvm)
+		vm="$LKVM -m $2 -k $3"
+		[ -z "$4" ] || vm="$vm -i $4"
+		[ -z "$6" ] || vm="$vm --virtio-transport mmio -d $6" ;;
+	esac
+	con=ttyS0
+	case $1 in
+	qemu) con=ttyAMA0; cmdline_opt=-append ;;
+	*) cmdline_opt=-p ;;
+	esac
+	cmdline="console=$con panic=-1 quiet $5"
+}
+
+# --- where we are --------------------------------------------------------------------------------
+
+note l1_kernel "$(uname -r)"
+note l1_cpus "$(grep -c ^processor /proc/cpuinfo)"
+note l1_cpu "$(awk -F': *' '/implementer/ { i = $2 } /part/ { print i "/" $2; exit }' /proc/cpuinfo)"
+note realmtool "$(./realmtool version | head -n 1)"
+note qemu "$(q/ld.so --library-path q/lib q/qemu-system-aarch64 --version | sed -n 's/^QEMU emulator version //p')"
+note image_bytes "$(wc -c <Image)"
+note runs "$runs"
+note boots "$boots"
+
+trace=/sys/kernel/tracing
+[ -d $trace/events ] || mount -t tracefs tracefs $trace 2>/dev/null
+[ -w $trace/instances ] && [ -d $trace/events/kvm ] && note traced 1 || trace=
+
+# --- measures ------------------------------------------------------------------------------------
+
+i=0
+while [ $i -le $runs ]; do
+	# the first round warms the caches and is thrown away
+	[ $i != 1 ] || sed -i '/^off\..*_us=/d; /^entry\..*=/d' $raw
+	once off exec -- /bin/true
+	for w in $WHO; do
+		kernel=off.flat
+		[ $w != qemu ] || kernel=off.Image
+		vm $w 128 $kernel '' '' ''
+		once off $w -- $vm
+	done
+	if [ -n "$trace" ]; then
+		for w in $WHO; do
+			vm $w 512 Image initrd '' ''
+			once entry $w -e -- $vm $cmdline_opt "$cmdline"
+		done
+	fi
+	i=$((i + 1))
+done
+
+i=0
+while [ $i -lt $boots ]; do
+	for w in $WHO; do
+		vm $w 512 Image initrd rt.test=poweroff ''
+		once linux $w -m "init=RT: init" -- $vm $cmdline_opt "$cmdline"
+	done
+	i=$((i + 1))
+done
+
+head -c 4194304 /dev/urandom >disk
+i=0
+while [ $i -lt 2 ]; do
+	for w in $WHO; do
+		vm $w 512 Image initrd rt.sample disk
+		once rss $w -m "init=RT: init" -r "RT: sample" -g 524288 -- $vm $cmdline_opt "$cmdline"
+	done
+	i=$((i + 1))
+done
+
+if [ -n "$trace" ]; then
+	for w in $WHO; do
+		vm $w 512 Image initrd rt.test=poweroff disk
+		case $w in plain | realm) vm="$vm --debug" ;; esac
+		once exits $w -m "init=RT: init" -x -- $vm $cmdline_opt "$cmdline"
+	done
+	# what only realmtool knows: "realm: rsi-calls=N to-shared=N (N KiB) to-private=N (N KiB)"
+	tr -d '\r' <out/logs/exits.realm.last | sed -n 's/.*realm: rsi-calls=/rsi-calls=/p' |
+		sed 's/ (\([0-9]*\) KiB)/,\1/g' | tr ' ' '\n' |
+		sed -n 's/^\([a-z-]*\)=\([0-9]*\),\([0-9]*\)$/exits.realm.\1=\2\nexits.realm.\1-kib=\3/p
+			s/^\(rsi-calls\)=\([0-9]*\)$/exits.realm.\1=\2/p' >>$raw
+fi
+
+rm -f out/new out/why
+exit $bad
