@@ -35,6 +35,14 @@ static void answer(struct fake_cpu *c)
 
 /* ---- a guest's thread -------------------------------------------------------------------------- */
 
+void fake_set_guest(unsigned int id, fake_guest *fn, void *ctx)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.guest[id] = fn;
+	fake.guest_ctx[id] = ctx;
+	pthread_mutex_unlock(&fake.lock);
+}
+
 static void *guest_thread(void *arg)
 {
 	struct fake_cpu *c = arg;
@@ -301,6 +309,7 @@ static int64_t cpu_on(struct fake_cpu *c, const uint64_t *x)
 			continue;
 		if (t->powered)
 			return -4;	/* ALREADY_ON */
+		fake_stop_guest(t);	/* it begins anew */
 		fake_put(t, A64_PC, x[2]);
 		fake_put(t, A64_X(0), x[3]);
 		t->powered = true;

@@ -149,7 +149,14 @@ case_payload_strict_ripas()
 	fi
 }
 case_payload_vm_abort() { payload vm abort; }
-case_payload_realm_abort() { payload realm abort; }
+case_payload_realm_abort()
+{
+	if separate; then
+		payload realm abort -e abort-separate.realm -p separate
+	else
+		payload realm abort
+	fi
+}
 case_payload_strict_abort() { payload strict abort -p strict; }
 
 # --- virtio-blk ------------------------------------------------------------------------------------
