@@ -46,6 +46,7 @@ int rim_rec(struct rim *r, ipa_t pc, const uint64_t x[8]);
  * rim_of_plan() - the whole of it: create, all pieces in ascending order, the first REC
  * @p: after plan_check()
  */
-int rim_of_plan(struct rim *r, const struct rim_params *params, const struct plan *p, struct err *e);
+int rim_of_plan(struct rim *r, const struct rim_params *params, const struct plan *p,
+		struct err *e);
 
 #endif

@@ -46,7 +46,7 @@ struct session {
  */
 int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err *e);
 
-/** session_gdb_start() - start the debugger's server; the first machine exists, its vCPUs do not run */
+/** session_gdb_start() - start the debugger's server; a machine exists, its vCPUs do not run */
 int session_gdb_start(struct session *s, struct err *e);
 /** session_on_debug() - struct machine_env.on_debug */
 void session_on_debug(void *ctx, struct vcpu *v);

@@ -186,6 +186,12 @@ static bool may_enter(const struct vcpu *v)
 	return !atomic_load(&v->m->hold) && !atomic_load(&v->held) && !atomic_load(&v->keep_out);
 }
 
+/* Written by whoever kicks, read by the kernel: the other half of the protocol in vcpu.h. */
+static void immediate_exit(struct vcpu *v, bool on)
+{
+	__atomic_store_n(&v->k.run->immediate_exit, on, __ATOMIC_SEQ_CST);
+}
+
 /*
  * KVM finishes an emulated load, and steps over the instruction, when the vCPU is entered again.
  * Whoever looks at a held vCPU must see that done.
@@ -194,7 +200,7 @@ static void finish_half_done(struct vcpu *v)
 {
 	if (!v->half_done)
 		return;
-	v->k.run->immediate_exit = 1;
+	immediate_exit(v, true);
 	kvm_vcpu_ioctl(&v->k, KVM_RUN, NULL);
 	v->half_done = false;
 }
@@ -206,7 +212,7 @@ static bool enter(struct vcpu *v)
 
 	while (!atomic_load(&m->end)) {
 		/* Cleared before in_guest is set: a kick after that is not lost. */
-		v->k.run->immediate_exit = 0;
+		immediate_exit(v, false);
 		atomic_store(&v->in_guest, true);
 		if (may_enter(v) && !atomic_load(&m->end))
 			return true;
@@ -239,7 +245,7 @@ static void kick(struct vcpu *v)
 {
 	if (!atomic_load(&v->started) || v == self)
 		return;
-	v->k.run->immediate_exit = 1;
+	immediate_exit(v, true);
 	if (atomic_load(&v->in_guest))
 		pthread_kill(v->thread, KICK_SIGNAL);
 }
@@ -444,6 +450,7 @@ static void system_event(struct vcpu *v)
 		mp_state(v, KVM_MP_STATE_RUNNABLE);
 		break;
 	default:
+		log_registers(v);
 		machine_fail(m, "vCPU %u: the guest reports a crash (system event %u)", v->k.id, type);
 		break;
 	}
@@ -580,7 +587,7 @@ static void *vcpu_thread(void *arg)
 		first_run(v->m);
 		ret = kvm_vcpu_ioctl(&v->k, KVM_RUN, NULL);
 		v->half_done = ret == 0 && v->k.run->exit_reason == KVM_EXIT_MMIO;
-		/* While it still counts as in the guest: who stops all of them has its note then. */
+		/* While it still counts as in the guest: who stops all has its note then. */
 		if (ret == 0 && v->k.run->exit_reason == KVM_EXIT_DEBUG && v->m->env->on_debug) {
 			v->exits[KVM_EXIT_DEBUG]++;
 			v->m->env->on_debug(v->m->env->ctx, v);

@@ -32,7 +32,7 @@ struct vcpu {
 	_Atomic int keep_out;			/* held out while another vCPU switches it on */
 	bool running;				/* the thread has not ended; under park_lock */
 	bool parked;				/* waits to be let in; under park_lock */
-	bool half_done;				/* an MMIO exit that KVM completes at the next KVM_RUN */
+	bool half_done;				/* an MMIO exit, completed by the next KVM_RUN */
 	_Atomic uint64_t exits[VCPU_EXIT_REASONS];	/* exits to user space by reason */
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Inside the model of KVM. One lock guards it all; guests and KVM_RUN meet through struct fake_op. */
+/* Inside the model of KVM. One lock guards it all; guests and KVM_RUN meet in struct fake_op. */
 #ifndef TESTS_FAKE_INT_H
 #define TESTS_FAKE_INT_H
 

@@ -33,7 +33,7 @@ static void answer(struct fake_cpu *c)
 	pthread_cond_broadcast(&c->answered);
 }
 
-/* ---- a guest's thread -------------------------------------------------------------------------- */
+/* ---- a guest's thread ------------------------------------------------------------------------ */
 
 void fake_set_guest(unsigned int id, fake_guest *fn, void *ctx)
 {
@@ -209,7 +209,7 @@ void fake_run_until(struct fake_cpu *c, const _Atomic bool *flag)
 		longjmp(c->out, 1);
 }
 
-/* ---- what a guest asked for -------------------------------------------------------------------- */
+/* ---- what a guest asked for ------------------------------------------------------------------ */
 
 static void memory(struct fake_op *op, uint8_t *p)
 {
@@ -411,7 +411,7 @@ static void complete(struct fake_cpu *c)
 	answer(c);
 }
 
-/* ---- KVM_RUN ----------------------------------------------------------------------------------- */
+/* ---- KVM_RUN --------------------------------------------------------------------------------- */
 
 static bool immediate_exit(const struct fake_cpu *c)
 {

@@ -32,7 +32,7 @@ static const struct {
 	{ A64_ESR_EL1, 0 }, { A64_FAR_EL1, 0 }, { A64_VBAR_EL1, 0 },
 };
 
-/* ---- registers --------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static struct fake_reg *reg(struct fake_cpu *c, uint64_t id)
 {
@@ -153,7 +153,7 @@ static int one_reg(struct fake_cpu *c, const struct kvm_one_reg *o, bool set)
 	return 0;
 }
 
-/* ---- features and power ------------------------------------------------------------------------ */
+/* ---- features and power ---------------------------------------------------------------------- */
 
 static int vcpu_init(struct fake_cpu *c, const struct a64_vcpu_init *init)
 {
@@ -317,7 +317,7 @@ int fake_vcpu_ioctl(struct fake_cpu *c, unsigned long req, unsigned long arg)
 	}
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int fake_vcpu_new(struct fake_vm *vm, unsigned long id)
 {
@@ -364,7 +364,7 @@ void fake_vcpu_free(struct fake_cpu *c)
 	free(c);
 }
 
-/* ---- registers from the other side -------------------------------------------------------------- */
+/* ---- registers from the other side ----------------------------------------------------------- */
 
 uint64_t fake_get(struct fake_cpu *c, uint64_t id)
 {

@@ -16,7 +16,7 @@
 #define MAX_PAGES	((UINT64_C(1) << 31) - 1)	/* KVM_MEM_MAX_NR_PAGES */
 #define MAX_IOEV	1000				/* NR_IOBUS_DEVS */
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct fake_vm *fake_vm_new(unsigned long type, int *ret)
 {
@@ -71,7 +71,7 @@ static bool fits(const struct fake_vm *vm, ipa_t base, uint64_t size)
 	return base + size >= base && base + size <= (ipa_t)1 << vm->bits;
 }
 
-/* ---- memslots (virt/kvm/kvm_main.c, __kvm_set_memory_region) ----------------------------------- */
+/* ---- memslots (virt/kvm/kvm_main.c, __kvm_set_memory_region) --------------------------------- */
 
 struct fake_slot *fake_find_slot(struct fake_vm *vm, ipa_t ipa, unsigned int len)
 {
@@ -257,7 +257,7 @@ static int create_gmem(struct fake_vm *vm, const struct kvm_create_guest_memfd *
 	return fd;
 }
 
-/* ---- SMCCC filter (arch/arm64/kvm/hypercalls.c) ------------------------------------------------ */
+/* ---- SMCCC filter (arch/arm64/kvm/hypercalls.c) ---------------------------------------------- */
 
 static int add_filter(struct fake_vm *vm, uint32_t first, uint32_t last, uint8_t action)
 {
@@ -274,7 +274,8 @@ static int set_filter(struct fake_vm *vm, const struct a64_smccc_filter *f)
 	static const uint8_t zero[sizeof(f->pad)];
 	uint32_t last = f->base + f->nr_functions - 1;
 
-	if (memcmp(f->pad, zero, sizeof(zero)) || last < f->base || f->action > A64_SMCCC_FWD_TO_USER)
+	if (memcmp(f->pad, zero, sizeof(zero)) || last < f->base ||
+	    f->action > A64_SMCCC_FWD_TO_USER)
 		return -EINVAL;
 	if (vm->ran)
 		return -EBUSY;
@@ -302,7 +303,7 @@ static int vm_attr(struct fake_vm *vm, const struct kvm_device_attr *a, bool onl
 	return only_has ? 0 : set_filter(vm, (void *)(uintptr_t)a->addr);
 }
 
-/* ---- GIC (arch/arm64/kvm/vgic/vgic-kvm-device.c, vgic-mmio-v3.c) ------------------------------- */
+/* ---- GIC (arch/arm64/kvm/vgic/vgic-kvm-device.c, vgic-mmio-v3.c) ----------------------------- */
 
 static int check_range(const struct fake_vm *vm, ipa_t now, ipa_t addr, uint64_t size)
 {
@@ -459,7 +460,7 @@ int fake_first_run(struct fake_vm *vm)
 	return 0;
 }
 
-/* ---- interrupts and events --------------------------------------------------------------------- */
+/* ---- interrupts and events ------------------------------------------------------------------- */
 
 static int irq_line(struct fake_vm *vm, const struct kvm_irq_level *l)
 {
@@ -596,7 +597,7 @@ int fake_vm_ioctl(struct fake_vm *vm, unsigned long req, unsigned long arg)
 	}
 }
 
-/* ---- what tests look at ------------------------------------------------------------------------ */
+/* ---- what tests look at ---------------------------------------------------------------------- */
 
 unsigned int fake_boots(void)
 {

@@ -35,7 +35,7 @@ static struct {
 	unsigned int count[256];	/* by the number of the ioctl */
 } book;
 
-/* ---- names ------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static const struct {
 	unsigned long req;
@@ -76,7 +76,7 @@ static const char *ioctl_name(unsigned long req)
 	return "ioctl";
 }
 
-/* ---- complaints and faults --------------------------------------------------------------------- */
+/* ---- complaints and faults ------------------------------------------------------------------- */
 
 void fake_complain(const char *fmt, ...)
 {
@@ -155,7 +155,7 @@ static int fault(const char *name, unsigned long req)
 	return 0;
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 int fake_fd_new(enum fake_kind kind, struct fake_vm *vm, struct fake_cpu *cpu,
 		struct fake_gmem *gmem)
@@ -315,7 +315,7 @@ out:
 	return ret;
 }
 
-/* ---- mappings ---------------------------------------------------------------------------------- */
+/* ---- mappings -------------------------------------------------------------------------------- */
 
 static void *sys_mmap(size_t len, int prot, int flags, int fd, off_t off)
 {
@@ -427,7 +427,7 @@ const struct kvm_sys fake_sys = {
 	.close = sys_close,
 };
 
-/* ---- kernels ----------------------------------------------------------------------------------- */
+/* ---- kernels --------------------------------------------------------------------------------- */
 
 static void setup_6_1(struct fake_host *h)
 {

@@ -2,10 +2,10 @@
 /*
  * A model of arm64 KVM behind struct kvm_sys, for tests on any machine.
  *
- * It keeps KVM's state machines and errors (Documentation/virt/kvm/api.rst, devices/arm-vgic-v3.rst,
- * devices/arm-vgic-its.rst, devices/vm.rst, devices/vcpu.rst; virt/kvm/kvm_main.c and
- * arch/arm64/kvm/ where the text is silent) and is stricter than KVM where a call would be legal
- * but wrong: such a call is a complaint, and a test with complaints fails.
+ * It keeps KVM's state machines and errors (Documentation/virt/kvm/api.rst,
+ * devices/arm-vgic-v3.rst, devices/arm-vgic-its.rst, devices/vm.rst, devices/vcpu.rst;
+ * virt/kvm/kvm_main.c and arch/arm64/kvm/ where the text is silent) and is stricter than KVM where
+ * a call would be legal but wrong: such a call is a complaint, and a test with complaints fails.
  *
  * A guest is a C function on a thread of its own. What a CPU would do to the world outside of its
  * registers (memory access, SMC, ...) it asks of KVM_RUN, which carries it out through the
@@ -91,7 +91,7 @@ void fake_complain(const char *fmt, ...) PRINTF_LIKE(1, 2);
 			      a_, b_); \
 } while (0)
 
-/* ---- faults ------------------------------------------------------------------------------------ */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 /** fake_fail_nth() - the @n-th seam call from now on (1: the next) fails with @err; 0: none does */
 void fake_fail_nth(unsigned int n, int err);
@@ -104,7 +104,7 @@ unsigned int fake_calls(void);
 /** fake_count() - ioctls @req since fake_reset() */
 unsigned int fake_count(unsigned long req);
 
-/* ---- what became of the VM; the newest one, from any thread ------------------------------------- */
+/* ---- what became of the VM; the newest one, from any thread ---------------------------------- */
 
 /** fake_boots() - VMs made since fake_reset() */
 unsigned int fake_boots(void);
@@ -125,7 +125,7 @@ bool fake_in_guest(unsigned int id);
 /** fake_nr_cap_enabled() - was KVM_ENABLE_CAP called for it? */
 bool fake_cap_enabled(unsigned int cap);
 
-/* ---- guests ------------------------------------------------------------------------------------ */
+/* ---- guests ---------------------------------------------------------------------------------- */
 
 typedef void fake_guest(struct fake_cpu *c, void *ctx);
 

@@ -131,12 +131,15 @@ const char *capture_end(void)
 	static char text[16384];
 	ssize_t n;
 
+	if (saved < 0)
+		return "";
 	fflush(stderr);
 	dup2(saved, STDERR_FILENO);
 	n = pread(captured, text, sizeof(text) - 1, 0);
 	text[n > 0 ? n : 0] = '\0';
 	close(saved);
 	close(captured);
+	saved = captured = -1;
 	return text;
 }
 

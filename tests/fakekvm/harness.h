@@ -30,7 +30,7 @@ struct rig {
 	struct err e;
 };
 
-/** rig_init() - options of a small machine (1 vCPU, 64 MiB, a flat kernel); change cfg afterwards */
+/** rig_init() - a small machine (1 vCPU, 64 MiB, a flat kernel); change cfg afterwards */
 void rig_init(struct rig *r, enum realm_mode mode);
 /** rig_create() - layout and machine_create(). Return: what the latter returned */
 int rig_create(struct rig *r);

@@ -2,7 +2,8 @@
 /*
  * Accesses that a realm does not survive unprepared. bootargs: strict (--emulated-strict: an EMPTY
  * page aborts), separate (without strict reads of it give zeros; without separate, where one memory
- * stands behind both sides, what is shared).
+ * stands behind both sides, what is shared), sign (the host's KVM extends the sign of what is
+ * loaded: 7.3 does, 6.12 does not, with other VMMs neither).
  */
 #include "guest.h"
 
@@ -63,10 +64,16 @@ static void test_widths(void)
 
 	wr8(scr, 0x85);
 	__asm__ volatile("ldrsb %0, [%1]" : "+r"(v) : "r"(scr) : "memory");
-	check_eq(v, 0xffffffffffffff85, "LDRSB X: sign extended to 64 bits");
+	if (arg_has("sign"))
+		check_eq(v, 0xffffffffffffff85, "LDRSB X: sign extended to 64 bits");
+	else
+		check_eq(v & 0xff, 0x85, "LDRSB X: the byte");
 	v = 0x1111111111111111;
 	__asm__ volatile("ldrsb %w0, [%1]" : "+r"(v) : "r"(scr) : "memory");
-	check_eq(v, 0xffffff85, "LDRSB W: sign extended to 32 bits, the rest zero");
+	if (arg_has("sign"))
+		check_eq(v, 0xffffff85, "LDRSB W: sign extended to 32 bits, the rest zero");
+	else
+		check_eq(v & ~0xffffff00UL, 0x85, "LDRSB W: the byte, the upper half zero");
 	v = 0x1111111111111111;
 	__asm__ volatile("ldrb %w0, [%1]" : "+r"(v) : "r"(scr) : "memory");
 	check_eq(v, 0x85, "LDRB: zero extended");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The two sides of a page. bootargs: separate (private and shared contents differ, as on CCA; without
- * it one memory stands behind both, and what follows from that is not checked).
+ * The two sides of a page. bootargs: separate (private and shared contents differ, as on CCA;
+ * without it one memory stands behind both, and what follows from that is not checked).
  */
 #include "guest.h"
 
@@ -90,7 +90,8 @@ void guest_main(void)
 	      "RAM to RAM keeps the contents");
 	check(ripas_set(p, p + 2 * PAGE, RIPAS_EMPTY) == 0, "two pages are given back");
 	fill(io(p), 2 * PAGE, 0x7777777777777777);
-	check(ripas_set(p, p + 2 * PAGE, RIPAS_EMPTY) == 0 && filled(io(p), 2 * PAGE, 0x7777777777777777),
+	check(ripas_set(p, p + 2 * PAGE, RIPAS_EMPTY) == 0 &&
+	      filled(io(p), 2 * PAGE, 0x7777777777777777),
 	      "EMPTY to EMPTY keeps the shared contents");
 	/* a range of both states: what was RAM keeps its contents */
 	check(ripas_set(p, p + 4 * PAGE, RIPAS_RAM) == 0 && filled(p, 2 * PAGE, 0) &&

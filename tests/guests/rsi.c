@@ -22,7 +22,8 @@ static void test_version(void)
 	u64 r[18];
 
 	rsi(r, RSI_VERSION, 0x10000, 0, 0, 0);
-	check(r[0] == RSI_SUCCESS && r[1] == 0x10000 && r[2] >= 0x10000 && r[2] < 0x20000 && r[3] == 0,
+	check(r[0] == RSI_SUCCESS && r[1] == 0x10000 && r[2] >= 0x10000 && r[2] < 0x20000 &&
+	      r[3] == 0,
 	      "VERSION 1.0: success, lower 1.0, higher 1.x");
 	for (unsigned int i = 0; i < ARRAY_LEN(odd); i++) {
 		rsi(r, RSI_VERSION, odd[i], 0, 0, 0);
@@ -244,7 +245,7 @@ static void test_ripas_set(void)
 	rsi(r, RSI_IPA_STATE_SET, a, a + PAGE, RIPAS_RAM, 0);
 	check(r[0] == RSI_SUCCESS && r[1] == a + PAGE && r[2] == 0, "IPA_STATE_SET: EMPTY to RAM");
 
-	/* Where nothing stands the host has no memory to give: refused, or nothing but RIPAS changes. */
+	/* Where nothing stands there is no memory to give: refused, or only RIPAS changes. */
 	rsi(r, RSI_IPA_STATE_SET, HOLE, HOLE + PAGE, RIPAS_RAM, 0);
 	check(r[0] == RSI_SUCCESS &&
 	      ((r[2] == 1 && r[1] == HOLE) || (r[2] == 0 && r[1] == HOLE + PAGE)),

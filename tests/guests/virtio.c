@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * A block device through virtio-mmio: good requests first, then everything a hostile driver can put
- * into a queue; after each the device must still work, if need be after a reset. In a realm the queue
- * stands in shared memory, and what points at private memory must fail and touch nothing.
+ * into a queue; after each the device must still work, if need be after a reset. In a realm the
+ * queue stands in shared memory, and what points at private memory must fail and touch nothing.
  *
  * The disk: sector N holds "sector NNNNNNNN" (decimal), then blanks, then a line feed.
  * bootargs: sectors=N (its size), ro (opened read-only). Sector 5 is written unless it is.
@@ -32,7 +32,7 @@ enum { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2 };
 #define O_DATA		0x2000UL
 
 static u8 area[4 * PAGE] page_aligned, priv[2 * PAGE] page_aligned;
-static u64 dev, sh;			/* the device's registers, the shared area: as we reach them */
+static u64 dev, sh;			/* device registers, shared area: as we reach them */
 static u64 dma;				/* the shared area as the device is told of it */
 static u32 intid;
 static u64 features, capacity;

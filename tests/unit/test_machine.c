@@ -20,19 +20,22 @@
 #define SHARED	(UINT64_C(1) << 32)	/* 33-bit IPA space */
 #define RAM	MAP_RAM_BASE
 #define RAM_END	(RAM + RIG_MEM)
+#define KERNEL	(RAM + 0x80000)		/* where a flat kernel goes */
 #define PAGE	(RAM + 32 * SZ_1M)	/* free memory of the guest */
 #define UART	MAP_UART_BASE
 #define UART_LSR 5
 #define PATTERN	UINT64_C(0x1122334455667788)
 
 static struct rig rig;
+static bool in_use;
 
-/* ---- frame of every test ----------------------------------------------------------------------- */
+/* ---- frame of every test --------------------------------------------------------------------- */
 
 static void begin(const struct fake_gen *gen, enum realm_mode mode, fake_guest *fn)
 {
 	fake_reset(gen);
 	rig_init(&rig, mode);
+	in_use = true;
 	fake_set_guest(0, fn, NULL);
 }
 
@@ -44,8 +47,25 @@ static void create(void)
 
 static void finish(void)
 {
+	in_use = false;
 	rig_fini(&rig);
 	assert_null(fake_verdict());
+}
+
+/* A failed test leaves its machine behind; the next one starts clean. */
+static int clean_up(void **state)
+{
+	(void)state;
+	if (!in_use)
+		return 0;
+	in_use = false;
+	capture_end();
+	if (rig.made) {
+		machine_end(&rig.m, END_LEAVE);
+		machine_stop(&rig.m);
+	}
+	rig_fini(&rig);
+	return 0;
 }
 
 /* Run the guest; it ends the machine by switching itself off. */
@@ -83,7 +103,7 @@ static void convert(struct fake_cpu *c, ipa_t base, ipa_t top, enum ripas_state 
 	fake_expect_eq(x[2], RSI_ACCEPT);
 }
 
-/* ---- boot -------------------------------------------------------------------------------------- */
+/* ---- boot ------------------------------------------------------------------------------------ */
 
 static void say(struct fake_cpu *c, const char *text, ipa_t uart)
 {
@@ -94,7 +114,7 @@ static void say(struct fake_cpu *c, const char *text, ipa_t uart)
 static void hello_vm(struct fake_cpu *c, void *ctx)
 {
 	(void)ctx;
-	fake_expect_eq(fake_reg(c, A64_PC), RAM);
+	fake_expect_eq(fake_reg(c, A64_PC), KERNEL);
 	fake_expect_eq(fake_read(c, fake_reg(c, A64_X(0)), 4), 0xedfe0dd0);	/* FDT magic */
 	say(c, "hello", UART);
 	fake_poweroff(c);
@@ -115,7 +135,7 @@ static void plain_boot(void **state)
 static void hello_realm(struct fake_cpu *c, void *ctx)
 {
 	(void)ctx;
-	fake_expect_eq(fake_reg(c, A64_PC), RAM);
+	fake_expect_eq(fake_reg(c, A64_PC), KERNEL);
 	fake_expect_eq(fake_read(c, fake_reg(c, A64_X(0)), 4), 0xedfe0dd0);
 	say(c, "hello", UART | SHARED);
 	fake_poweroff(c);
@@ -144,8 +164,8 @@ static void emulated_boot(void **state)
 		begin(gen[i], MODE_EMULATED, hello_realm);
 		create();
 		assert_int_equal(rig.m.realm.gmem_fd >= 0, i == 0);
-		check_kernel(RAM, true);
-		check_kernel(RAM | SHARED, i == 1);
+		check_kernel(KERNEL, true);
+		check_kernel(KERNEL | SHARED, i == 1);
 		assert_int_equal(rig_run(&rig), END_POWEROFF);
 		assert_string_equal(rig.out, "hello");
 		assert_true(fake_cap_enabled(A64_CAP_NISV_TO_USER));
@@ -153,7 +173,7 @@ static void emulated_boot(void **state)
 	}
 }
 
-/* ---- accesses ---------------------------------------------------------------------------------- */
+/* ---- accesses -------------------------------------------------------------------------------- */
 
 static void plain_accesses(struct fake_cpu *c, void *ctx)
 {
@@ -232,7 +252,6 @@ static void plain_ldp(struct fake_cpu *c, void *ctx)
 {
 	(void)ctx;
 	fake_ldp(c, UART);
-	fake_complain("the guest goes on");
 }
 
 static void plain_nisv(void **state)
@@ -244,11 +263,10 @@ static void plain_nisv(void **state)
 	assert_int_equal(rig_run(&rig), END_FAILED);
 	assert_non_null(strstr(capture_end(), " pc="));
 	assert_non_null(strstr(rig.m.failure.msg, "cannot emulate"));
-	rig_fini(&rig);
-	/* its complaint, if it came, is after the end of the machine */
+	finish();
 }
 
-/* ---- calls ------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static void hvc_at(struct fake_cpu *c, uint64_t pstate, uint64_t vector)
 {
@@ -331,7 +349,7 @@ static void test_plain_calls(void **state)
 	once(&fake_linux_7_3, MODE_PLAIN, plain_calls);
 }
 
-/* ---- power ------------------------------------------------------------------------------------- */
+/* ---- power ----------------------------------------------------------------------------------- */
 
 static _Atomic unsigned int second_runs;
 
@@ -378,7 +396,7 @@ static void power(void **state)
 	}
 }
 
-/* ---- conversions ------------------------------------------------------------------------------- */
+/* ---- conversions ----------------------------------------------------------------------------- */
 
 static uint64_t door(ipa_t ipa, int want)
 {
@@ -572,7 +590,7 @@ static void test_strict_failure(void **state)
 	finish();
 }
 
-/* ---- a device at work -------------------------------------------------------------------------- */
+/* ---- a device at work ------------------------------------------------------------------------ */
 
 static struct {
 	struct gmem_pin pin;
@@ -664,7 +682,7 @@ static void test_stuck(void **state)
 	finish();
 }
 
-/* ---- in and out of the guest ------------------------------------------------------------------- */
+/* ---- in and out of the guest ----------------------------------------------------------------- */
 
 #define CPUS 8
 #define STOPPERS 3
@@ -806,7 +824,7 @@ static void held(void **state)
 	finish();
 }
 
-/* ---- ends -------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static struct {
 	int err;
@@ -867,7 +885,7 @@ static void dead(void **state)
 			if (!strstr(rig.m.failure.msg, cases[n].text))
 				fail_msg("%u: \"%s\"", n, rig.m.failure.msg);
 			/* where the guest was */
-			assert_non_null(strstr(log, " pc=0x80000000"));
+			assert_non_null(strstr(log, " pc=0x80080000"));
 			assert_non_null(strstr(log, " x30="));
 		}
 		finish();
@@ -894,7 +912,7 @@ static void interrupted(void **state)
 	finish();
 }
 
-/* ---- devices ----------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static void kicks(struct fake_cpu *c, void *ctx)
 {
@@ -929,7 +947,7 @@ static void test_kicks(void **state)
 	}
 }
 
-/* ---- each call fails once ---------------------------------------------------------------------- */
+/* ---- each call fails once -------------------------------------------------------------------- */
 
 static void full(struct rig *r, int disk)
 {
@@ -969,7 +987,7 @@ static void check_error(int ret, unsigned int n, const char *call)
 		fail_msg("call %u (%s): \"%s\"", n, call, msg);
 	if (ret != -EIO && !strstr(msg, strerror(-ret)) && strcmp(call, "KVM_CHECK_EXTENSION") &&
 	    strcmp(call, "KVM_GET_API_VERSION") && strcmp(call, "KVM_GET_VCPU_MMAP_SIZE") &&
-	    strcmp(call, "KVM_HAS_DEVICE_ATTR"))
+	    strcmp(call, "KVM_HAS_DEVICE_ATTR") && !strstr(msg, "--pmu-counters"))
 		fail_msg("call %u (%s): \"%s\" does not say %s", n, call, msg, strerror(-ret));
 }
 
@@ -984,8 +1002,7 @@ static void fail_each(const struct fake_gen *gen, enum realm_mode mode, bool str
 		const char *call;
 		int ret;
 
-		fake_reset(gen);
-		rig_init(&rig, mode);
+		begin(gen, mode, NULL);
 		full(&rig, disk);
 		rig.cfg.emulated_strict = strict_too;
 		fake_fail_nth(n, ENOMEM);
@@ -1005,6 +1022,7 @@ static void fail_each(const struct fake_gen *gen, enum realm_mode mode, bool str
 				fail_msg("call %u (%s) fails and nobody minds", n, call);
 			failed += ret != 0;
 		}
+		in_use = false;
 		rig_fini(&rig);
 		if (fake_verdict())
 			fail_msg("call %u (%s): %s", n, fake_failed(), fake_verdict());
@@ -1045,28 +1063,28 @@ static void no_such_cpu(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plain_boot),
-		cmocka_unit_test(emulated_boot),
-		cmocka_unit_test(test_plain_accesses),
-		cmocka_unit_test(test_realm_accesses),
-		cmocka_unit_test(plain_nisv),
-		cmocka_unit_test(test_realm_calls),
-		cmocka_unit_test(test_plain_calls),
-		cmocka_unit_test(power),
-		cmocka_unit_test(test_conversions),
-		cmocka_unit_test(test_beyond),
-		cmocka_unit_test(test_strict),
-		cmocka_unit_test(test_strict_failure),
-		cmocka_unit_test(test_pinned),
-		cmocka_unit_test(test_stuck),
-		cmocka_unit_test(stop_and_go),
-		cmocka_unit_test(concurrent_conversions),
-		cmocka_unit_test(held),
-		cmocka_unit_test(dead),
-		cmocka_unit_test(interrupted),
-		cmocka_unit_test(test_kicks),
-		cmocka_unit_test(each_call_fails),
-		cmocka_unit_test(no_such_cpu),
+		cmocka_unit_test_teardown(plain_boot, clean_up),
+		cmocka_unit_test_teardown(emulated_boot, clean_up),
+		cmocka_unit_test_teardown(test_plain_accesses, clean_up),
+		cmocka_unit_test_teardown(test_realm_accesses, clean_up),
+		cmocka_unit_test_teardown(plain_nisv, clean_up),
+		cmocka_unit_test_teardown(test_realm_calls, clean_up),
+		cmocka_unit_test_teardown(test_plain_calls, clean_up),
+		cmocka_unit_test_teardown(power, clean_up),
+		cmocka_unit_test_teardown(test_conversions, clean_up),
+		cmocka_unit_test_teardown(test_beyond, clean_up),
+		cmocka_unit_test_teardown(test_strict, clean_up),
+		cmocka_unit_test_teardown(test_strict_failure, clean_up),
+		cmocka_unit_test_teardown(test_pinned, clean_up),
+		cmocka_unit_test_teardown(test_stuck, clean_up),
+		cmocka_unit_test_teardown(stop_and_go, clean_up),
+		cmocka_unit_test_teardown(concurrent_conversions, clean_up),
+		cmocka_unit_test_teardown(held, clean_up),
+		cmocka_unit_test_teardown(dead, clean_up),
+		cmocka_unit_test_teardown(interrupted, clean_up),
+		cmocka_unit_test_teardown(test_kicks, clean_up),
+		cmocka_unit_test_teardown(each_call_fails, clean_up),
+		cmocka_unit_test_teardown(no_such_cpu, clean_up),
 	};
 
 	log_set_level(LOG_ERROR);

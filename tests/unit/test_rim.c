@@ -9,7 +9,9 @@
 #include "realm/rim.h"
 #include "vmm/core/err.h"
 
-static const struct rim_params params = { .algo = REALM_SHA256, .s2sz = 40, .num_bps = 5, .num_wps = 3 };
+static const struct rim_params params = {
+	.algo = REALM_SHA256, .s2sz = 40, .num_bps = 5, .num_wps = 3,
+};
 
 /* content of granule g: byte k is 7k + 3 + g */
 static void pattern(uint8_t *page, unsigned int g)

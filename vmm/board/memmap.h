@@ -28,7 +28,7 @@
 
 #define MAP_GICD_BASE		UINT64_C(0x3fff0000)
 #define MAP_GICD_SIZE		UINT64_C(0x10000)
-#define MAP_GICR_SIZE		UINT64_C(0x20000)	/* per CPU, all of them end at MAP_GICD_BASE */
+#define MAP_GICR_SIZE		UINT64_C(0x20000)	/* per CPU; they end at MAP_GICD_BASE */
 #define MAP_GITS_SIZE		UINT64_C(0x20000)	/* ends where the redistributors begin */
 
 #define MAP_ECAM_BASE		UINT64_C(0x40000000)
@@ -42,8 +42,8 @@
 #define MAP_RAM_BASE		UINT64_C(0x80000000)
 
 #define MAP_DTB_SIZE		UINT64_C(0x10000)	/* zero padded to exactly this */
-#define MAP_DTB_WINDOW		UINT64_C(0x10000000)	/* the DTB lies in the first 256 MiB of RAM ... */
-#define MAP_DTB_FROM_TOP	UINT64_C(0x200000)	/* ... this far below its end, 2 MiB aligned */
+#define MAP_DTB_WINDOW		UINT64_C(0x10000000)	/* the DTB is in the first 256 MiB ... */
+#define MAP_DTB_FROM_TOP	UINT64_C(0x200000)	/* ... this far below their end, aligned */
 
 /* Private peripheral interrupts (PPI n is INTID 16 + n). */
 #define MAP_PPI_TIMER_SEC	13

@@ -148,16 +148,31 @@ case_payload_strict_ripas()
 		payload strict ripas -e ripas.realm
 	fi
 }
-case_payload_vm_abort() { payload vm abort; }
+# on Linux 6.12 KVM does not extend the sign of a byte loaded from a device
+case_payload_vm_abort()
+{
+	if separate; then
+		payload vm abort -e abort-separate.vm -p sign
+	else
+		payload vm abort
+	fi
+}
 case_payload_realm_abort()
 {
 	if separate; then
-		payload realm abort -e abort-separate.realm -p separate
+		payload realm abort -e abort-separate.realm -p 'separate sign'
 	else
 		payload realm abort
 	fi
 }
-case_payload_strict_abort() { payload strict abort -p strict; }
+case_payload_strict_abort()
+{
+	if separate; then
+		payload strict abort -e abort-separate.strict -p 'strict separate sign'
+	else
+		payload strict abort -p strict
+	fi
+}
 
 # --- virtio-blk ------------------------------------------------------------------------------------
 disk_test()

@@ -10,7 +10,7 @@ extern char _start[], _secondary[];
 
 static unsigned int nr_checks, nr_failed;
 
-/* ---- memory and strings; the compiler may call these itself ----------------------------------- */
+/* ---- memory and strings; the compiler may call these itself ---------------------------------- */
 void *memset(void *d, int c, size_t n)
 {
 	for (volatile u8 *p = d; n; n--)
@@ -60,7 +60,7 @@ int strncmp(const char *a, const char *b, size_t n)
 	return n ? (u8)*a - (u8)*b : 0;
 }
 
-/* ---- output ----------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 void put_char(char c)
 {
 	/* LSR.THRE; a UART that never gets ready must not hang the payload */
@@ -199,7 +199,7 @@ void done(void)
 		__asm__ volatile("wfi");
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------- */
 u64 psci(u64 fn, u64 a1, u64 a2, u64 a3)
 {
 	u64 r[18] = { fn, a1, a2, a3 };
@@ -247,7 +247,7 @@ u64 share(void *page, u64 size)
 	return io((u64)page);
 }
 
-/* ---- devicetree: only what the payloads need, in one pass --------------------------------------- */
+/* ---- devicetree: only what the payloads need, in one pass ------------------------------------ */
 static u32 be32(const void *p)
 {
 	const u8 *b = p;
@@ -370,7 +370,7 @@ u64 arg_num(const char *name, u64 dflt)
 	return v;
 }
 
-/* ---- exceptions --------------------------------------------------------------------------------- */
+/* ---- exceptions ------------------------------------------------------------------------------ */
 void trap_handle(u64 kind, struct trap_frame *f);
 void trap_handle(u64 kind, struct trap_frame *f)
 {
@@ -418,7 +418,7 @@ bool trap_is_sea(u64 addr)
 	return false;
 }
 
-/* ---- CPUs --------------------------------------------------------------------------------------- */
+/* ---- CPUs ------------------------------------------------------------------------------------ */
 u64 cpu_on(unsigned int n, void (*fn)(struct cpu *))
 {
 	struct cpu *c = cpu_nr(n);
@@ -442,7 +442,7 @@ void guest_secondary(struct cpu *c)
 		__asm__ volatile("wfi");
 }
 
-/* ---- GICv3 ---------------------------------------------------------------------------------------- */
+/* ---- GICv3 ----------------------------------------------------------------------------------- */
 /* This CPU's redistributor: the frames end at the distributor, each says whose it is. */
 static u64 gicr(void)
 {
@@ -502,7 +502,7 @@ void irq_clear(void)
 	c->nr_irqs = 0;
 }
 
-/* ---- entry ------------------------------------------------------------------------------------------ */
+/* ---- entry ----------------------------------------------------------------------------------- */
 static u8 config_page[PAGE] page_aligned;
 
 void guest_start(u64 dtb);
@@ -517,7 +517,7 @@ void guest_start(u64 dtb)
 		rsi(r, RSI_VERSION, 0x10000, 0, 0, 0);
 		if (r[0] == RSI_SUCCESS) {
 			rsi(r, RSI_REALM_CONFIG, (u64)config_page, 0, 0, 0);
-			/* Without the width there is no way to any device: nothing to say it with. */
+			/* Without the width there is no way to any device, so nothing is said. */
 			if (r[0] != RSI_SUCCESS)
 				psci(PSCI_SYSTEM_RESET, 0, 0, 0);
 			guest.ipa_width = (unsigned int)*(volatile u64 *)config_page;

@@ -22,7 +22,7 @@ typedef uint64_t u64;
 #define PAGE		4096UL
 #define page_aligned	__attribute__((aligned(4096)))
 
-/* ---- memory map (kvmtool's; canonical addresses) ---------------------------------------------- */
+/* ---- memory map (kvmtool's; canonical addresses) --------------------------------------------- */
 #define UART0		0x01000000UL
 #define RTC		0x01010000UL
 #define FLASH		0x02000000UL
@@ -31,7 +31,7 @@ typedef uint64_t u64;
 #define RAM_BASE	0x80000000UL
 #define HOLE		0x00500000UL	/* nothing stands here */
 
-/* ---- what the guest learned about itself ------------------------------------------------------ */
+/* ---- what the guest learned about itself ----------------------------------------------------- */
 #define MAX_CPUS	64
 #define MAX_VIRTIO	64
 
@@ -226,7 +226,7 @@ static inline void barrier(void)
 	__asm__ volatile("dsb sy" ::: "memory");
 }
 
-/* ---- time and interrupts ----------------------------------------------------------------------- */
+/* ---- time and interrupts --------------------------------------------------------------------- */
 static inline u64 now(void)
 {
 	__asm__ volatile("isb" ::: "memory");
