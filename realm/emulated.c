@@ -435,6 +435,7 @@ static void emu_destroy(struct realm *r)
 
 const struct realm_ops realm_emulated = {
 	.name = "emulated",
+	.io_at_alias = true,
 	.create = emu_create,
 	.add_ram = emu_add_ram,
 	.configure = emu_configure,

@@ -48,7 +48,7 @@ void realm_destroy(struct realm *r)
 
 ipa_t realm_kernel_io(const struct realm *r, ipa_t ipa)
 {
-	return r->ops == &realm_emulated ? ipa_to_alias(&r->split, ipa) : ipa;
+	return r->ops->io_at_alias ? ipa_to_alias(&r->split, ipa) : ipa;
 }
 
 int realm_check_window(const struct realm *r, const char *what, ipa_t base, uint64_t size,

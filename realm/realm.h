@@ -28,6 +28,7 @@ enum realm_exit {
 
 /**
  * struct realm_ops - a back end; each returns 0 or a negative errno with @e filled
+ * @io_at_alias: KVM must be told the alias of in-kernel devices (see realm_kernel_io())
  * @create:     create the VM in r->kvm with the right type; check what the host must offer
  * @add_ram:    back RAM, give it to KVM and to guest memory
  * @configure:  after the VM exists, before vCPUs are made
@@ -41,6 +42,7 @@ enum realm_exit {
  */
 struct realm_ops {
 	const char *name;
+	bool io_at_alias;
 	int (*create)(struct realm *r, struct err *e);
 	int (*add_ram)(struct realm *r, struct err *e);
 	int (*configure)(struct realm *r, struct err *e);

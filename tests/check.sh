@@ -113,7 +113,7 @@ check_exit()
 check_print()
 {
 	# shellcheck disable=SC2046
-	code $(library | grep -vE '^vmm/(cmd[a-z_]*|gdb|core/opt|core/log)\.c$') |
+	code $(library | grep -vE '^vmm/(cmd[a-z_]*|gdb[a-z_]*|core/opt|core/log)\.c$') |
 		grep -E '(^|[^a-zA-Z0-9_])(printf|puts|putchar|perror|v?fprintf|fputs|dprintf)[ ]*\(' |
 		none
 }
@@ -242,7 +242,7 @@ check()
 	else
 		failed=$((failed + 1))
 		printf '%-60s failed\n' "$2"
-		sed 's/^/    /' "$DIR/$name.log" | tail -n 100
+		grep -vE '^  (CC|LD|AR) ' "$DIR/$name.log" | sed 's/^/    /' | tail -n 100
 	fi
 }
 

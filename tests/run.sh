@@ -174,7 +174,8 @@ stage "build for this machine" native
 stage "manual pages" manuals
 stage "make install" installed
 if [ -z "$long" ]; then
-	stage "boot tests" tests/boot/run
+	# a limit that slow machines keep, too
+	stage "boot tests" tests/boot/run --timeout 1800
 else
 	stage "boot tests, long ones too" tests/boot/run --long --timeout 3600
 	stage "all boot tests on Linux 6.12" tests/boot/run --timeout 3600 --kernel 6.12 "*"

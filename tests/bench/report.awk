@@ -47,17 +47,17 @@ function ratio(a, b)
 # table(TITLE, GROUP, KEY, DIVISOR, FORMAT): a row for each that was measured
 function table(title, group, key, div, fmt,    i, k, f)
 {
-	f = "  %-26s" fmt fmt fmt "%10s%10s\n"
+	f = "  %-26s" fmt fmt fmt "%10s%10s%6d\n"
 	printf "\n%s\n", title
 	gsub(/\.[0-9]+f/, "s", fmt)
-	printf "  %-26s" fmt fmt fmt "%10s%10s\n", "", "median", "min", "max", "/ QEMU", "/ plain"
+	printf "  %-26s" fmt fmt fmt "%10s%10s%6s\n", "", "median", "min", "max", "/ QEMU", "/ plain", "runs"
 	for (i = 1; i <= nr_who; i++) {
 		k = group "." who[i] "." key
 		if (group "." who[i] ".failed" in n)
 			printf "  %-26s failed\n", label[who[i]]
 		else if (n[k])
 			printf f, label[who[i]], median(k) / div, sample[k, 0] / div, sample[k, n[k] - 1] / div,
-				ratio(k, group ".qemu." key), ratio(k, group ".plain." key)
+				ratio(k, group ".qemu." key), ratio(k, group ".plain." key), n[k]
 	}
 }
 
@@ -81,24 +81,24 @@ END {
 	if (l[1] > 0.5)
 		print "\nThe machine was not idle: compare minima rather than medians."
 
-	table("1. A payload that powers off at once (128 MiB, a UART): start to exit, ms; " env["runs"] " runs", \
+	table("1. A payload that powers off at once (128 MiB, a UART): start to exit, ms (target: 35)", \
 		"off", "wall_us", 1000, "%10.1f")
 	table("   The same: CPU time, ms", "off", "cpu_us", 1000, "%10.1f")
 	if (env["traced"]) {
-		table("2. Linux (512 MiB): start to the first entry of the guest, ms; " env["runs"] " runs", \
+		table("2. Linux (512 MiB): start to the first entry of the guest, ms", \
 			"entry", "entry_us", 1000, "%10.1f")
 		table("   The same: CPU time, ms", "entry", "cpu_us", 1000, "%10.1f")
-		table("   Bytes that system calls copied in until then, in sizes of the kernel image", \
-			"entry", "read_bytes", env["image_bytes"], "%10.2f")
-		table("   Peak of resident memory until then (guest RAM included), in sizes of the kernel image", \
-			"entry", "peak_kib", env["image_bytes"] / 1024, "%10.2f")
+		table("   Bytes that system calls copied in until then; 1.00: kernel and initrd once", \
+			"entry", "read_bytes", env["loaded_bytes"], "%10.2f")
+		table("   Peak of resident memory until then, guest RAM included; 1.00: kernel and initrd once", \
+			"entry", "peak_kib", env["loaded_bytes"] / 1024, "%10.2f")
 	} else {
 		print "\n2. and 5. not measured: they need KVM's events in /sys/kernel/tracing (root)"
 	}
-	table("3. Linux (512 MiB, quiet, a UART): start to the guest's init, ms; " env["boots"] " runs", \
+	table("3. Linux (512 MiB, quiet, a UART): start to the guest's init, ms", \
 		"linux", "init_us", 1000, "%10.0f")
 	table("   The same: start to exit (init powers off at once), ms", "linux", "wall_us", 1000, "%10.0f")
-	table("4. Resident memory outside guest RAM, Linux up (UART, one virtio-blk disk), KiB; 2 runs", \
+	table("4. Resident memory outside guest RAM, Linux up (UART, one virtio-blk disk), KiB (target: 1536)", \
 		"rss", "rss_kib", 1, "%10.0f")
 	table("   Of it private to the process, KiB", "rss", "rss_private_kib", 1, "%10.0f")
 

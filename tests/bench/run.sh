@@ -6,6 +6,7 @@
 #
 # From the environment, all optional:
 #   BENCH_RUNS=N      rounds of the short measures (default 20); a fourth of that for whole boots
+#   BENCH_SECONDS=N   fewer rounds if they would take longer than about that (default 240)
 #   LKVM=FILE         an arm64 lkvm: compared as well
 #   REALMTOOL=FILE    another arm64 binary than the one built here
 #
@@ -13,12 +14,16 @@
 
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+# not what an outer make was told
+unset MAKEFLAGS MFLAGS MAKELEVEL ARCH O SAN V
 HERE=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/testbed/lib.sh
 . "$HERE/../testbed/lib.sh"
 
 BENCH_RUNS=${BENCH_RUNS:-20}
 [[ $BENCH_RUNS =~ ^[1-9][0-9]{0,3}$ ]] || die "BENCH_RUNS=$BENCH_RUNS: a number from 1 to 9999"
+BENCH_SECONDS=${BENCH_SECONDS:-240}
+[[ $BENCH_SECONDS =~ ^[1-9][0-9]{0,5}$ ]] || die "BENCH_SECONDS=$BENCH_SECONDS: a number of seconds"
 for f in "${LKVM:-}" "${REALMTOOL:-}"; do
 	[ -z "$f" ] || [ -x "$f" ] || die "$f is no program"
 done
@@ -29,7 +34,7 @@ done
 "$HERE/../testbed/deps" tree qemu qemu-system-arm
 "$HERE/../guests/build"
 if [ -z "${REALMTOOL:-}" ]; then
-	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -j"$(nproc)" -C "$TOP" ARCH=arm64
+	make -s -j"$(nproc)" -C "$TOP" ARCH=arm64 >/dev/null
 	REALMTOOL=$BUILD/arm64/realmtool
 fi
 
@@ -76,10 +81,10 @@ load()
 }
 
 before=$(load)
-say "measuring, $BENCH_RUNS rounds: some minutes, best without other work on this machine (load: $before)"
+say "measuring, $BENCH_RUNS rounds or about $BENCH_SECONDS s: best without other work on this machine (load: $before)"
 rc=0
-"$HERE/../testbed/testbed" exec --direct-ok --quiet --timeout $((300 + 30 * BENCH_RUNS)) \
-	--share "$share" --out "$out" -- sh inside.sh "$BENCH_RUNS" || rc=$?
+"$HERE/../testbed/testbed" exec --direct-ok --quiet --timeout $((BENCH_SECONDS * 3 + 300)) \
+	--share "$share" --out "$out" -- sh inside.sh "$BENCH_RUNS" "$BENCH_SECONDS" || rc=$?
 [ -s "$out/raw" ] || die "no results (exit code $rc)"
 mv "$out/raw" "$out/raw.txt"
 

@@ -5,7 +5,7 @@
  *   spawn [OPTION...] [--] COMMAND [ARG...]
  *     -p PREFIX      before each key
  *     -l LOG         stdout and stderr of the command go there (default /dev/null)
- *     -t SECONDS     the run is ended and counts as failed after that (default 60)
+ *     -t SECONDS     the run is ended and counts as failed after that (default 120)
  *     -m KEY=TEXT    prints KEY_us: when TEXT was seen on the command's stdout (up to 4)
  *     -r TEXT        at TEXT: prints the memory in use (rss_*_kib, below)
  *     -g KIB         size of the guest's memory, for -r
@@ -17,7 +17,7 @@
  * by process: the same for every VMM, with no help from it. -e also prints read_bytes (what system
  * calls copied into the process, /proc/PID/io), peak_kib (VmHWM) and cpu_us.
  * -r leaves out mappings of half the guest's memory and more, and those that name themselves RAM:
- * rss_kib, of it rss_anon_kib (private to this process: Private_*), pss_kib.
+ * rss_kib, of it rss_private_kib (no other process maps these pages), pss_kib.
  *
  * The exit code is 1 if the command fails, or if something it was watched for did not come.
  */
@@ -47,7 +47,7 @@
 #define TRACE		"/sys/kernel/tracing/instances/realmtool-bench"
 #define MAX_MARKS	4
 #define MAX_REASONS	48
-#define DRAIN_MS	100		/* -x: KVM fills 8 MiB per CPU in no less time than seconds */
+#define DRAIN_MS	100	/* -x: it takes KVM seconds to fill 8 MiB per CPU */
 
 struct mark {
 	const char *key;
@@ -142,7 +142,8 @@ static void put_rss(void)
 
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &from, &to) == 2) {
-			skip = (to - from) / 1024 >= rss_guest_kib / 2 || strstr(line, "realmtool-ram");
+			skip = (to - from) / 1024 >= rss_guest_kib / 2 ||
+			       strstr(line, "realmtool-ram");
 			continue;
 		}
 		if (skip || sscanf(line, "%31[^:]: %" SCNu64, key, &val) != 2)
@@ -189,8 +190,10 @@ static int trace_open(int *pids)
 	*pids = open(TRACE "/set_event_pid", O_WRONLY | O_TRUNC | O_CLOEXEC);
 	if (*pids < 0)
 		die(TRACE "/set_event_pid: %s", strerror(errno));
-	trace_set(want_entry ? "events/kvm/kvm_entry/enable" : "events/kvm/kvm_userspace_exit/enable",
-		  "1");
+	if (want_entry)
+		trace_set("events/kvm/kvm_entry/enable", "1");
+	else
+		trace_set("events/kvm/kvm_userspace_exit/enable", "1");
 	fd = open(TRACE "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		die(TRACE "/trace_pipe: %s", strerror(errno));
@@ -304,7 +307,7 @@ static void start(char **argv, int in, int out, int log, int pids)
 	dup2(in, 0);
 	dup2(out, 1);
 	dup2(log, 2);
-	/* "0" is the writer itself */
+	/* the trace follows this process and its threads (event-fork) */
 	if (pids >= 0) {
 		char text[16];
 		int len = snprintf(text, sizeof(text), "%d", (int)getpid());
@@ -347,6 +350,12 @@ static void watch(int out, int log, int trace, unsigned int seconds)
 		trace_drain(trace);
 }
 
+static void put_cpu(const struct rusage *ru)
+{
+	put("cpu_us", "", (ru->ru_utime.tv_sec + ru->ru_stime.tv_sec) * UINT64_C(1000000) +
+	    ru->ru_utime.tv_usec + ru->ru_stime.tv_usec);
+}
+
 static void entered(void)
 {
 	struct rusage ru;
@@ -359,8 +368,7 @@ static void entered(void)
 	put("peak_kib", "", proc_value("status", "VmHWM"));
 	kill(pid, SIGKILL);
 	wait4(pid, NULL, 0, &ru);
-	put("cpu_us", "", (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * UINT64_C(1000000) +
-	    ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
+	put_cpu(&ru);
 }
 
 static void ended(void)
@@ -383,8 +391,7 @@ static void ended(void)
 	if (rss_text && !rss_done)
 		die("\"%s\" was not seen", rss_text);
 	put("wall_us", "", wall);
-	put("cpu_us", "", (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * UINT64_C(1000000) +
-	    ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
+	put_cpu(&ru);
 }
 
 static void usage(void)
@@ -398,7 +405,7 @@ int main(int argc, char **argv)
 {
 	int in, log, pipefd[2] = { -1, -1 }, trace = -1, pids = -1, opt;
 	const char *log_path = "/dev/null";
-	unsigned int seconds = 60;
+	unsigned int seconds = 120;
 
 	while ((opt = getopt(argc, argv, "+p:l:t:m:r:g:ex")) != -1) {
 		char *eq;

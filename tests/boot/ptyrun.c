@@ -75,6 +75,14 @@ static bool pump(int ms)
 	return true;
 }
 
+/* The command has ended; its exit code stays to be fetched. */
+static bool ended(void)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
+}
+
 static void expect(const char *text)
 {
 	char *at;
@@ -82,7 +90,7 @@ static void expect(const char *text)
 	while (!(at = strstr(seen, text))) {
 		if (now_ms() > deadline)
 			give_up("waited in vain for", text);
-		if (!pump(100) && waitpid(child, NULL, WNOHANG | WNOWAIT) != 0 && !pump(0))
+		if (!pump(100) && ended() && !pump(0))
 			give_up("the command ended before it said", text);
 	}
 	at += strlen(text);
