@@ -122,6 +122,9 @@ int slots_cut(struct slots *s, ipa_t base, uint64_t len)
 	while (at < s->nr && s->range[at].base < end) {
 		struct range old = s->range[at];
 
+		/* two pieces for one need a slot more: look before the range is taken apart */
+		if (old.base < base && old.end > end && s->nr == s->max)
+			return -ENOSPC;
 		ret = unmap(s, at);
 		if (ret < 0)
 			return ret;

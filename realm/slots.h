@@ -32,7 +32,8 @@ void slots_free(struct slots *s);
  * slots_add() - map [base, base + len), joining neighbours; parts that are mapped stay so
  * slots_cut() - unmap it
  *
- * Return: 0 or a negative errno: -ENOSPC: too many pieces. A failure leaves the range unmapped.
+ * Return: 0 or a negative errno: -ENOSPC: too many pieces, nothing has changed. Any other
+ * failure leaves the range unmapped.
  */
 int slots_add(struct slots *s, ipa_t base, uint64_t len);
 int slots_cut(struct slots *s, ipa_t base, uint64_t len);

@@ -491,7 +491,9 @@ static const struct opt options[] = {
 	{ .name = "swiotlb", .group = G_BOOT, .arg = "SIZE", .key = "boot.swiotlb",
 	  .help = "size of a realm's shared I/O buffers, in MiB",
 	  .text = "Adds a swiotlb= parameter for Linux, which otherwise takes 64 MiB of the "
-		  "realm's RAM to share data with its devices.",
+		  "realm's RAM to share data with its devices. Linux 7.3 takes no more than a "
+		  "thousandth of the RAM where all of it lies below 4 GiB, and then logs that the "
+		  "buffer is full; 64 helps.",
 	  .parse = take_swiotlb, TO(swiotlb_mib) },
 	{ .name = "kaslr-seed", .group = G_BOOT, .arg = "N", .key = "boot.kaslr-seed",
 	  .help = "seed for the kernel's address layout",

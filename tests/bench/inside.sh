@@ -144,6 +144,7 @@ while [ $i -lt 2 ]; do
 		once rss $w -m "init=RT: init" -r "RT: sample" -g 524288 -- $vm $cmdline_opt "$cmdline"
 	done
 	i=$((i + 1))
+	! up 100 || break
 done
 
 if [ -n "$trace" ]; then
@@ -153,7 +154,7 @@ if [ -n "$trace" ]; then
 		once exits $w -m "init=RT: init" -x -- $vm $cmdline_opt "$cmdline"
 	done
 	# what only realmtool knows: "realm: rsi-calls=N to-shared=N (N KiB) to-private=N (N KiB)"
-	tr -d '\r' <out/logs/exits.realm.last | sed -n 's/.*realm: rsi-calls=/rsi-calls=/p' |
+	sed -n 's/.*realm: rsi-calls=/rsi-calls=/p' out/logs/exits.realm.last 2>/dev/null | tr -d '\r' |
 		sed 's/ (\([0-9]*\) KiB)/,\1/g' | tr ' ' '\n' |
 		sed -n 's/^\([a-z-]*\)=\([0-9]*\),\([0-9]*\)$/exits.realm.\1=\2\nexits.realm.\1-kib=\3/p
 			s/^\(rsi-calls\)=\([0-9]*\)$/exits.realm.\1=\2/p' >>$raw

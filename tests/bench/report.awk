@@ -116,6 +116,11 @@ END {
 				printf "%10d", sample["exits." who[w] ".exits_" reason[i], 0]
 		printf "\n"
 	}
+	printf "  %-26s", "(page faults of stage 2)"
+	for (w = 2; w <= nr_who; w++)
+		if (n["exits." who[w] ".wall_us"])
+			printf "%10d", sample["exits." who[w] ".faults", 0]
+	printf "\n"
 	if (n["exits.realm.rsi-calls"])
 		printf "  The realm made %d RSI calls; %d conversions to shared (%d KiB), %d to private (%d KiB)\n", \
 			sample["exits.realm.rsi-calls", 0], \

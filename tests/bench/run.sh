@@ -48,10 +48,9 @@ cc=aarch64-linux-gnu-gcc
 [ "$(uname -m)" != aarch64 ] || cc=gcc
 $cc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -o "$share/spawn" "$HERE/spawn.c"
 
-ln -s "$HERE/inside.sh" "$(realpath "$REALMTOOL")" "$BUILD/guests/off.flat" "$BUILD/guests/off.Image" \
+ln -s "$(realpath "$REALMTOOL")" "$share/realmtool"
+ln -s "$HERE/inside.sh" "$BUILD/guests/off.flat" "$BUILD/guests/off.Image" \
 	"$BED/kernel/default/Image" "$share/"
-[ "$(basename "$(realpath "$REALMTOOL")")" = realmtool ] ||
-	mv "$share/$(basename "$(realpath "$REALMTOOL")")" "$share/realmtool"
 ln -s "$BED/guest-initrd.cpio" "$share/initrd"
 [ -z "${LKVM:-}" ] || ln -s "$(realpath "$LKVM")" "$share/lkvm"
 

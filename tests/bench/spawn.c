@@ -10,7 +10,7 @@
  *     -r TEXT        at TEXT: prints the memory in use (rss_*_kib, below)
  *     -g KIB         size of the guest's memory, for -r
  *     -e             prints entry_us: when KVM first entered the guest; ends the command there
- *     -x             counts the exits to user space by reason
+ *     -x             counts the exits to user space by reason, and the page faults of stage 2
  *
  * Time zero is the moment before execve(). Without -e: wall_us and cpu_us at the command's end.
  * -e and -x read KVM's trace events in an instance of their own below /sys/kernel/tracing, filtered
@@ -64,7 +64,7 @@ static bool want_entry, want_exits, rss_done;
 
 static pid_t pid;
 static volatile uint64_t start_us;	/* written by the child of vfork() */
-static uint64_t entry_us;
+static uint64_t entry_us, faults;
 static struct {
 	char name[32];
 	uint64_t count;
@@ -190,10 +190,12 @@ static int trace_open(int *pids)
 	*pids = open(TRACE "/set_event_pid", O_WRONLY | O_TRUNC | O_CLOEXEC);
 	if (*pids < 0)
 		die(TRACE "/set_event_pid: %s", strerror(errno));
-	if (want_entry)
+	if (want_entry) {
 		trace_set("events/kvm/kvm_entry/enable", "1");
-	else
+	} else {
 		trace_set("events/kvm/kvm_userspace_exit/enable", "1");
+		trace_set("events/kvm/kvm_guest_fault/enable", "1");
+	}
 	fd = open(TRACE "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		die(TRACE "/trace_pipe: %s", strerror(errno));
@@ -232,6 +234,10 @@ static void trace_line(const char *line)
 		if (sscanf(q, "%llu.%6llu:", &s, &us) != 2)
 			die("cannot read the time in: %s", line);
 		entry_us = s * 1000000 + us;
+		return;
+	}
+	if (strstr(line, ": kvm_guest_fault: ")) {
+		faults++;
 		return;
 	}
 	p = strstr(line, exit_mark);
@@ -453,6 +459,8 @@ int main(int argc, char **argv)
 
 	for (unsigned int i = 0; i < nr_marks; i++)
 		put(mark[i].key, "_us", mark[i].seen_us - start_us);
+	if (want_exits)
+		put("faults", "", faults);
 	for (unsigned int i = 0; i < MAX_REASONS && reason[i].name[0]; i++)
 		put("exits_", reason[i].name, reason[i].count);
 	if (trace >= 0) {

@@ -147,7 +147,8 @@ int main(int argc, char **argv)
 		return FAILED;
 	}
 	master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 || !(name = ptsname(master))) {
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 ||
+	    !(name = ptsname(master))) {
 		perror("ptyrun: pty");
 		return FAILED;
 	}

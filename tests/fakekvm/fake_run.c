@@ -399,7 +399,8 @@ static void complete(struct fake_cpu *c)
 	if (op->what == OP_ACCESS) {
 		op->aborted = c->abort;
 		if (!op->isv && !op->aborted)
-			fake_complain("vCPU %u: an access without a syndrome was not answered", c->id);
+			fake_complain("vCPU %u: an access without a syndrome was not answered",
+				      c->id);
 		if (!op->write) {
 			op->val = 0;
 			memcpy(&op->val, c->run->mmio.data, op->len);

@@ -281,7 +281,7 @@ int fake_vcpu_ioctl(struct fake_cpu *c, unsigned long req, unsigned long arg)
 	int ret;
 
 	if (c->in_run && !pthread_equal(c->runner, pthread_self())) {
-		fake_complain("ioctl %#lx on vCPU %u, which is in KVM_RUN: KVM lets it wait for that",
+		fake_complain("ioctl %#lx on vCPU %u, which is in KVM_RUN: it would wait for that",
 			      req, c->id);
 		return -EINTR;
 	}

@@ -525,7 +525,8 @@ static int ioeventfd(struct fake_vm *vm, const struct kvm_ioeventfd *io)
 	if (vm->nr_ioev == MAX_IOEV)
 		return -ENOSPC;
 	if (io->addr + io->len > (ipa_t)1 << vm->bits)
-		fake_complain("ioeventfd at %#" PRIx64 ": beyond the IPA space", (uint64_t)io->addr);
+		fake_complain("ioeventfd at %#" PRIx64 ": beyond the IPA space",
+			      (uint64_t)io->addr);
 	vm->ioev = realloc(vm->ioev, (vm->nr_ioev + 1) * sizeof(*vm->ioev));
 	vm->ioev[vm->nr_ioev++] = (struct fake_ioev){
 		.addr = io->addr,

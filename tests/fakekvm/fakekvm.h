@@ -122,7 +122,7 @@ int fake_irq_level(unsigned int spi);
 int fake_irqfd_count(unsigned int spi);
 /** fake_in_guest() - is vCPU @id in KVM_RUN? */
 bool fake_in_guest(unsigned int id);
-/** fake_nr_cap_enabled() - was KVM_ENABLE_CAP called for it? */
+/** fake_cap_enabled() - was KVM_ENABLE_CAP called for it? */
 bool fake_cap_enabled(unsigned int cap);
 
 /* ---- guests ---------------------------------------------------------------------------------- */

@@ -16,6 +16,8 @@ for t in "$dir"/test_*; do
 	# A crash or a sanitizer report fails the program even if each finished test was ok.
 	if [ $rc -ne 0 ] && [ "$f" -eq 0 ]; then
 		f=1
+		out="$out
+not ok - ${t##*/}: exit code $rc after the last line above (124: it took too long)"
 	fi
 	if [ "$f" -ne 0 ] || [ "$p" -eq 0 ]; then
 		printf '%s\n' "$out"

@@ -57,7 +57,8 @@ static void as_given(void **state)
 {
 	static const char *const same[] = {
 		"", "console=ttyS0", "  two  blanks  ", "a=\"b c\" d", "a=\"earlycon \" -- init",
-		"earlycon=uart,mmio,0x101000000", "noearlycon", "earlyconx", "\"unbalanced earlycon",
+		"earlycon=uart,mmio,0x101000000", "noearlycon", "earlyconx",
+		"\"unbalanced earlycon",
 		"tab\there", "100%s %n",
 	};
 
@@ -105,7 +106,8 @@ static void earlycon(void **state)
 		snprintf(want, sizeof(want), "\"%s\" cannot work", wrong[i]);
 		assert_non_null(strstr(warned, want));
 		assert_non_null(strstr(warned, RIGHT_33));
-		assert_int_equal(strchr(warned, '\n') - warned, strlen(warned) - 1);	/* one line */
+		/* one line */
+		assert_int_equal(strchr(warned, '\n') - warned, strlen(warned) - 1);
 	}
 	/* in the upper half, or elsewhere than in a word of its own: nothing to say */
 	quiet("earlycon=uart,mmio,0x101000000,115200n8", "earlycon=uart,mmio,0x101000000,115200n8");
@@ -210,8 +212,8 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup(fn, setup)
 	const struct CMUnitTest tests[] = {
-		T(as_given), T(as_lkvm), T(earlycon), T(earlycon_lkvm), T(earlycon_text), T(swiotlb),
-		T(too_long),
+		T(as_given), T(as_lkvm), T(earlycon), T(earlycon_lkvm), T(earlycon_text),
+		T(swiotlb), T(too_long),
 	};
 
 	log_set_level(LOG_WARNING);

@@ -70,7 +70,7 @@ static void works(void)
 	finish();
 }
 
-/* ---- /dev/kvm ---------------------------------------------------------------------------------- */
+/* ---- /dev/kvm -------------------------------------------------------------------------------- */
 
 static void missing(void **state)
 {
@@ -120,7 +120,7 @@ static void not_kvm(void **state)
 	refused(-EINVAL, "run area of 16 bytes", NULL);
 }
 
-/* ---- capabilities ------------------------------------------------------------------------------ */
+/* ---- capabilities ---------------------------------------------------------------------------- */
 
 static void lacks(void **state)
 {
@@ -298,7 +298,7 @@ static void private_memory(void **state)
 	finish();
 }
 
-/* ---- the calls above the seam ------------------------------------------------------------------ */
+/* ---- the calls above the seam ---------------------------------------------------------------- */
 
 static struct kvm kvm;
 static uint8_t *mem;
@@ -410,6 +410,11 @@ static void gmem(void **state)
 	fake_sys.close(fd);
 }
 
+static int attr(int fd, uint32_t group, uint64_t nr, const void *val)
+{
+	return kvm_set_attr(&kvm, fd, group, nr, val);
+}
+
 static void events(void **state)
 {
 	int ev = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -428,15 +433,14 @@ static void events(void **state)
 	assert_true(gic >= 0);
 	assert_int_equal(kvm_device_create(&kvm, KVM_DEV_TYPE_ARM_VGIC_V3, &e), -EEXIST);
 	assert_int_equal(kvm_device_create(&kvm, KVM_DEV_TYPE_ARM_VGIC_V2, &e), -ENODEV);
-	assert_int_equal(kvm_set_attr(&kvm, gic, A64_GIC_GRP_ADDR, A64_GIC_ADDR_DIST, &odd), -EINVAL);
-	assert_int_equal(kvm_set_attr(&kvm, gic, A64_GIC_GRP_ADDR, A64_GIC_ADDR_DIST, &dist), 0);
-	assert_int_equal(kvm_set_attr(&kvm, gic, A64_GIC_GRP_ADDR, A64_GIC_ADDR_DIST, &dist), -EEXIST);
-	assert_int_equal(kvm_set_attr(&kvm, gic, A64_GIC_GRP_ADDR, A64_GIC_ADDR_REDIST_REGION, &redist),
-			 0);
-	assert_int_equal(kvm_set_attr(&kvm, gic, A64_GIC_GRP_NR_IRQS, 0, &bad_irqs), -EINVAL);
-	assert_int_equal(kvm_set_attr(&kvm, gic, A64_GIC_GRP_NR_IRQS, 0, &irqs), 0);
-	assert_int_equal(kvm_set_attr(&kvm, gic, A64_GIC_GRP_NR_IRQS, 0, &irqs), -EBUSY);
-	assert_int_equal(kvm_set_attr(&kvm, gic, A64_GIC_GRP_CTRL, A64_GIC_CTRL_INIT, NULL), 0);
+	assert_int_equal(attr(gic, A64_GIC_GRP_ADDR, A64_GIC_ADDR_DIST, &odd), -EINVAL);
+	assert_int_equal(attr(gic, A64_GIC_GRP_ADDR, A64_GIC_ADDR_DIST, &dist), 0);
+	assert_int_equal(attr(gic, A64_GIC_GRP_ADDR, A64_GIC_ADDR_DIST, &dist), -EEXIST);
+	assert_int_equal(attr(gic, A64_GIC_GRP_ADDR, A64_GIC_ADDR_REDIST_REGION, &redist), 0);
+	assert_int_equal(attr(gic, A64_GIC_GRP_NR_IRQS, 0, &bad_irqs), -EINVAL);
+	assert_int_equal(attr(gic, A64_GIC_GRP_NR_IRQS, 0, &irqs), 0);
+	assert_int_equal(attr(gic, A64_GIC_GRP_NR_IRQS, 0, &irqs), -EBUSY);
+	assert_int_equal(attr(gic, A64_GIC_GRP_CTRL, A64_GIC_CTRL_INIT, NULL), 0);
 	assert_false(kvm_has_attr(&kvm, gic, 77, 0));
 	assert_true(kvm_has_attr(&kvm, gic, A64_GIC_GRP_NR_IRQS, 0));
 	/* too late for another vCPU */

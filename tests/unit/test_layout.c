@@ -117,7 +117,7 @@ static uint64_t cells(const void *fdt, const char *path, const char *prop, int f
 	return v;
 }
 
-/* ---- address space ----------------------------------------------------------------------------- */
+/* ---- address space --------------------------------------------------------------------------- */
 
 static void width(void **state)
 {
@@ -204,7 +204,8 @@ static void gic(void **state)
 		assert_int_equal(l.gic.redist, 0x3fff0000 - cpus[i] * 0x20000);
 		assert_int_equal(l.gic.its_base, l.gic.redist - 0x20000);
 		assert_true(l.gic.its);
-		assert_true(l.gic.its_base > MAP_VIRTIO_BASE + MAP_VIRTIO_COUNT * MAP_VIRTIO_STRIDE);
+		assert_true(l.gic.its_base >
+			    MAP_VIRTIO_BASE + MAP_VIRTIO_COUNT * MAP_VIRTIO_STRIDE);
 		cfg.irqchip = IRQCHIP_GICV3;
 		good();
 		assert_false(l.gic.its);
@@ -226,7 +227,7 @@ static void mpidr(void **state)
 			assert_int_not_equal(layout_mpidr(a), layout_mpidr(b));
 }
 
-/* ---- devices ----------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static unsigned int virtio_nodes(const void *fdt)
 {
@@ -258,17 +259,19 @@ static void virtio(void **state)
 	assert_int_equal(virtio_nodes(l.dtb), MAP_VIRTIO_COUNT);
 	for (unsigned int i = 0; i < l.nr_virtio; i++) {
 		char path[32];
+		int node;
 
 		assert_int_equal(l.virtio[i].base, 0x3000000 + i * 0x200);
 		assert_int_equal(l.virtio[i].spi, 4 + i);
 		snprintf(path, sizeof(path), "/virtio@%" PRIx64, l.virtio[i].base);
 		assert_int_equal(cells(l.dtb, path, "reg", 0, 2), l.virtio[i].base);
 		assert_int_equal(cells(l.dtb, path, "interrupts", 1, 1), 4 + i);
-		assert_non_null(fdt_getprop(l.dtb, fdt_path_offset(l.dtb, path), "dma-coherent", NULL));
+		node = fdt_path_offset(l.dtb, path);
+		assert_non_null(fdt_getprop(l.dtb, node, "dma-coherent", NULL));
 	}
 }
 
-/* ---- reproducible ------------------------------------------------------------------------------ */
+/* ---- reproducible ---------------------------------------------------------------------------- */
 
 static void same_plan(const struct layout *a, const struct layout *b)
 {
@@ -403,7 +406,7 @@ static void rim_params(void **state)
 	assert_int_equal(p.pmu_ctrs, 5);
 }
 
-/* ---- the user's devicetree --------------------------------------------------------------------- */
+/* ---- the user's devicetree ------------------------------------------------------------------- */
 
 static const char *save_dtb(const void *dtb, size_t len)
 {
@@ -414,6 +417,7 @@ static void user_dtb(void **state)
 {
 	uint8_t dtb[MAP_DTB_SIZE];
 	ipa_t start, end;
+	int node;
 
 	(void)state;
 	cfg.initrd = (char *)file_of(INITRD_LEN, 3);
@@ -450,7 +454,8 @@ static void user_dtb(void **state)
 	assert_int_equal(piece("initrd")->ipa, 0x88000000);
 
 	/* a realm finds its monitor with smc only */
-	assert_int_equal(fdt_setprop_inplace(dtb, fdt_path_offset(dtb, "/psci"), "method", "hvc", 4), 0);
+	node = fdt_path_offset(dtb, "/psci");
+	assert_int_equal(fdt_setprop_inplace(dtb, node, "method", "hvc", 4), 0);
 	cfg.dtb = (char *)save_dtb(dtb, fdt_totalsize(dtb));
 	good();
 	assert_non_null(strstr(warned, "\"hvc\""));
@@ -469,7 +474,7 @@ static void bad_dtb(void **state)
 	bad(-EFBIG, "does not fit");
 }
 
-/* ---- refused ----------------------------------------------------------------------------------- */
+/* ---- refused --------------------------------------------------------------------------------- */
 
 static void refused(void **state)
 {
@@ -495,8 +500,8 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(width), T(placement), T(gic), T(mpidr), T(virtio), T(reproducible), T(what_counts),
-		T(rim_params), T(user_dtb), T(bad_dtb), T(refused),
+		T(width), T(placement), T(gic), T(mpidr), T(virtio), T(reproducible),
+		T(what_counts), T(rim_params), T(user_dtb), T(bad_dtb), T(refused),
 	};
 
 	log_set_level(LOG_WARNING);

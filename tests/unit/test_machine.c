@@ -564,6 +564,49 @@ static void test_strict(void **state)
 	}
 }
 
+/*
+ * More pieces than there are memslots for: refused, and what was mapped stays mapped. The limit is
+ * LOWER_SLOTS_MAX of realm/emulated.c.
+ */
+static void fragments(struct fake_cpu *c, void *ctx)
+{
+	ipa_t base = RAM + 4 * SZ_1M;
+	unsigned int n = 0;
+	uint64_t x[18];
+
+	(void)ctx;
+	fake_write(c, RAM_END - SZ_4K, PATTERN, 8);
+	do {
+		ipa_t at = base + 2 * n * SZ_4K;
+
+		fake_expect_eq(rsi(c, x, RSI_IPA_STATE_SET, at, at + SZ_4K, RIPAS_EMPTY), 0);
+	} while (x[2] == RSI_ACCEPT && ++n < 5000);
+	fake_expect_eq(n, 4095);
+	fake_expect_eq(x[1], base + 2 * n * SZ_4K);
+	fake_expect_eq(fake_slots(), 4096 + 1);
+	/* the page that was refused, and all behind it, are as before */
+	fake_write(c, base + 2 * n * SZ_4K, 1, 8);
+	fake_expect(!fake_aborted(c));
+	fake_expect_eq(fake_read(c, RAM_END - SZ_4K, 8), PATTERN);
+	fake_expect(!fake_aborted(c));
+	convert(c, base, RAM_END, RIPAS_RAM);
+	fake_expect_eq(fake_slots(), 2);
+	fake_expect_eq(fake_read(c, RAM_END - SZ_4K, 8), PATTERN);
+	fake_poweroff(c);
+}
+
+static void test_fragments(void **state)
+{
+	(void)state;
+	begin(&fake_linux_7_3, MODE_EMULATED, fragments);
+	rig.cfg.emulated_strict = true;
+	create();
+	capture_begin();
+	assert_int_equal(rig_run(&rig), END_POWEROFF);
+	assert_non_null(strstr(capture_end(), "--emulated-strict: memory slots"));
+	finish();
+}
+
 /* A memslot that cannot be cut: the page stays private and the guest is told. */
 static void strict_failure(struct fake_cpu *c, void *ctx)
 {
@@ -619,7 +662,7 @@ static void *device(void *arg)
 	const struct timespec ms = { .tv_nsec = 1000000 };
 
 	(void)arg;
-	while (!atomic_load(&io.cancelled))
+	for (int i = 0; i < 3000 && !atomic_load(&io.cancelled); i++)
 		nanosleep(&ms, NULL);
 	for (int i = 0; i < 20; i++)
 		nanosleep(&ms, NULL);
@@ -641,6 +684,7 @@ static void pinned(struct fake_cpu *c, void *ctx)
 	fake_expect(!io.cancelled);
 	fake_expect_eq(pthread_create(&t, NULL, device, NULL), 0);
 	convert(c, PAGE, PAGE + SZ_4K, RIPAS_RAM);
+	fake_expect(io.cancelled);
 	fake_expect(io.released);	/* the answer came after the device had let go */
 	pthread_join(t, NULL);
 	fake_poweroff(c);
@@ -853,7 +897,8 @@ static void dead(void **state)
 		{ EIO, 0, { 0 }, END_FAILED, "KVM_RUN: Input/output error" },
 		{ EFAULT, 0, { 0 }, END_FAILED, "memory that the host could not provide" },
 		{ ENOEXEC, 0, { 0 }, END_FAILED, "not initialised" },
-		{ 0, KVM_EXIT_FAIL_ENTRY, { 0xbad }, END_FAILED, "cannot enter the guest (reason 0xbad)" },
+		{ 0, KVM_EXIT_FAIL_ENTRY, { 0xbad }, END_FAILED,
+		  "cannot enter the guest (reason 0xbad)" },
 		{ 0, KVM_EXIT_INTERNAL_ERROR, { 3 }, END_FAILED, "KVM internal error 3" },
 		{ 0, KVM_EXIT_MEMORY_FAULT, { 0, 0x1234000, SZ_4K }, END_FAILED, "0x1234000" },
 		{ 0, KVM_EXIT_DEBUG, { 0 }, END_FAILED, "unhandled exit 4 (debug)" },
@@ -945,6 +990,66 @@ static void test_kicks(void **state)
 		assert_int_equal(rig_run(&rig), END_POWEROFF);
 		finish();
 	}
+}
+
+/* Contents of the flash are a memslot at the alias, but only while it is in read-array mode. */
+static void flash_guest(struct fake_cpu *c, void *ctx)
+{
+	ipa_t bit = rig.m.realm.split.shared, at = MAP_FLASH_BASE | bit;
+	unsigned int runs;
+
+	(void)ctx;
+	fake_expect(fake_slot_at(at));
+	fake_expect_eq(fake_slot_at(MAP_FLASH_BASE), !bit);
+	runs = fake_count(KVM_RUN);
+	fake_expect_eq(fake_read(c, at + SZ_64K, 8), PATTERN);
+	fake_expect_eq(fake_count(KVM_RUN), runs);	/* no exit */
+	fake_write(c, at, 0x00900090, 4);		/* read identifier */
+	fake_expect(!fake_slot_at(at));
+	fake_expect_eq(fake_read(c, at, 4), 0x00890089);
+	fake_write(c, at, 0x00ff00ff, 4);		/* read array */
+	fake_expect(fake_slot_at(at));
+	fake_expect_eq(fake_read(c, at + SZ_64K, 8), PATTERN);
+	if (bit) {
+		fake_read(c, MAP_FLASH_BASE + SZ_64K, 8);
+		fake_expect(fake_aborted(c));
+	}
+	fake_poweroff(c);
+}
+
+/* The slot cannot come back: the machine ends with a reason. */
+static void flash_breaks(struct fake_cpu *c, void *ctx)
+{
+	ipa_t at = MAP_FLASH_BASE | rig.m.realm.split.shared;
+
+	(void)ctx;
+	fake_write(c, at, 0x00900090, 4);
+	fake_fail_ioctl(KVM_SET_USER_MEMORY_REGION, 1, ENOMEM);
+	fake_write(c, at, 0x00ff00ff, 4);
+	fake_read(c, at, 4);
+}
+
+static void test_flash(void **state)
+{
+	uint64_t pattern = PATTERN;
+	int fd = memfd_create("flash", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, SZ_1M), 0);
+	assert_int_equal(pwrite(fd, &pattern, sizeof(pattern), SZ_64K), sizeof(pattern));
+	for (int i = 0; i < 4; i++) {
+		begin(&fake_linux_7_3, i % 2 ? MODE_EMULATED : MODE_PLAIN,
+		      i < 2 ? flash_guest : flash_breaks);
+		rig.env.flash_fd = fd;
+		create();
+		capture_begin();
+		assert_int_equal(rig_run(&rig), i < 2 ? END_POWEROFF : END_FAILED);
+		capture_end();
+		if (i >= 2)
+			assert_non_null(strstr(rig.m.failure.msg, "flash: memory slot"));
+		finish();
+	}
+	close(fd);
 }
 
 /* ---- each call fails once -------------------------------------------------------------------- */
@@ -1051,7 +1156,7 @@ static void each_call_fails(void **state)
 static void no_such_cpu(void **state)
 {
 	(void)state;
-	begin(&fake_linux_7_3, MODE_PLAIN, hello_vm);
+	begin(&fake_linux_7_3, MODE_PLAIN, NULL);	/* one that only runs */
 	rig.cfg.cpus = 3;
 	rig.cfg.vcpu_affinity = strdup("1000");
 	create();
@@ -1074,6 +1179,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_conversions, clean_up),
 		cmocka_unit_test_teardown(test_beyond, clean_up),
 		cmocka_unit_test_teardown(test_strict, clean_up),
+		cmocka_unit_test_teardown(test_fragments, clean_up),
 		cmocka_unit_test_teardown(test_strict_failure, clean_up),
 		cmocka_unit_test_teardown(test_pinned, clean_up),
 		cmocka_unit_test_teardown(test_stuck, clean_up),
@@ -1083,6 +1189,7 @@ int main(void)
 		cmocka_unit_test_teardown(dead, clean_up),
 		cmocka_unit_test_teardown(interrupted, clean_up),
 		cmocka_unit_test_teardown(test_kicks, clean_up),
+		cmocka_unit_test_teardown(test_flash, clean_up),
 		cmocka_unit_test_teardown(each_call_fails, clean_up),
 		cmocka_unit_test_teardown(no_such_cpu, clean_up),
 	};

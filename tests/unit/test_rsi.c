@@ -138,6 +138,9 @@ static uint64_t call(uint64_t fn, unsigned int nargs, ...)
 
 #define U(v) ((uint64_t)(v))
 
+/* a call and its status */
+#define answers(status, ...) assert_int_equal(call(__VA_ARGS__), status)
+
 /* x1 to x3, and that x4 and up were kept */
 static void expect(uint64_t x1, uint64_t x2, uint64_t x3)
 {
@@ -151,7 +154,8 @@ static void expect(uint64_t x1, uint64_t x2, uint64_t x3)
 static void unknown(void **state)
 {
 	static const uint32_t fn[] = {
-		0xc40001be, 0x8600ff01, 0xc5000020, 0x84000050, 0xc400018f, 0xc400019a, 0, 0xffffffff,
+		0xc40001be, 0x8600ff01, 0xc5000020, 0x84000050, 0xc400018f, 0xc400019a, 0,
+		0xffffffff,
 		0x84000190,		/* RSI_VERSION, but SMC32 */
 	};
 
@@ -169,34 +173,36 @@ static void version(void **state)
 	};
 
 	(void)state;
-	assert_int_equal(call(RSI_VERSION, 1, U(0x10000)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_VERSION, 1, U(0x10000));
 	expect(0x10000, 0x10000, 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(others); i++) {
-		assert_int_equal(call(RSI_VERSION, 1, others[i]), RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, RSI_VERSION, 1, others[i]);
 		expect(0x10000, 0x10000, 0);
 	}
 	/* the SVE hint, and what is above w0 */
-	assert_int_equal(call(RSI_VERSION | SMCCC_SVE_HINT, 1, U(0x10000)), RSI_SUCCESS);
-	assert_int_equal(call(RSI_VERSION | UINT64_C(1) << 32, 1, U(0x10000)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_VERSION | SMCCC_SVE_HINT, 1, U(0x10000));
+	answers(RSI_SUCCESS, RSI_VERSION | UINT64_C(1) << 32, 1, U(0x10000));
 }
 
 static void features(void **state)
 {
 	(void)state;
 	for (uint64_t i = 0; i < 3; i++) {
-		assert_int_equal(call(RSI_FEATURES, 1, i << 40 | i), RSI_SUCCESS);
+		answers(RSI_SUCCESS, RSI_FEATURES, 1, i << 40 | i);
 		expect(0, 0, 0);
 	}
 }
 
-/* ---- measurements ------------------------------------------------------------------------------ */
+/* ---- measurements ---------------------------------------------------------------------------- */
 
 static void measurement_read(void **state)
 {
-	static const uint64_t wrong[] = { 5, 6, UINT64_C(1) << 63, ~UINT64_C(0), UINT64_C(1) << 32 };
+	static const uint64_t wrong[] = {
+		5, 6, UINT64_C(1) << 63, ~UINT64_C(0), UINT64_C(1) << 32,
+	};
 
 	(void)state;
-	assert_int_equal(call(RSI_MEASUREMENT_READ, 1, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_MEASUREMENT_READ, 1, U(0));
 	/* bytes 0x80 0x81 ... in little endian registers */
 	assert_int_equal(f.x[1], UINT64_C(0x8786858483828180));
 	assert_int_equal(f.x[4], UINT64_C(0x9f9e9d9c9b9a9998));
@@ -206,12 +212,12 @@ static void measurement_read(void **state)
 	call(RSI_MEASUREMENT_READ, 1, U(0));
 	assert_int_equal(f.rims, 1);		/* computed once */
 	for (uint64_t rem = 1; rem <= 4; rem++) {
-		assert_int_equal(call(RSI_MEASUREMENT_READ, 1, rem), RSI_SUCCESS);
+		answers(RSI_SUCCESS, RSI_MEASUREMENT_READ, 1, rem);
 		for (int i = 1; i <= 8; i++)
 			assert_int_equal(f.x[i], 0);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
-		assert_int_equal(call(RSI_MEASUREMENT_READ, 1, wrong[i]), RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, RSI_MEASUREMENT_READ, 1, wrong[i]);
 		expect(0, 0, 0);
 	}
 }
@@ -220,12 +226,12 @@ static void rim_fails(void **state)
 {
 	(void)state;
 	f.rim_error = -EIO;
-	assert_int_equal(call(RSI_MEASUREMENT_READ, 1, U(0)), RSI_ERROR_UNKNOWN);
+	answers(RSI_ERROR_UNKNOWN, RSI_MEASUREMENT_READ, 1, U(0));
 	expect(0, 0, 0);
 	/* REMs are not touched by that, and the next try may work */
-	assert_int_equal(call(RSI_MEASUREMENT_READ, 1, U(1)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_MEASUREMENT_READ, 1, U(1));
 	f.rim_error = 0;
-	assert_int_equal(call(RSI_MEASUREMENT_READ, 1, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_MEASUREMENT_READ, 1, U(0));
 	assert_int_equal(f.x[1], UINT64_C(0x8786858483828180));
 }
 
@@ -235,7 +241,7 @@ static void expect_rem(uint64_t index, const char *hex)
 	uint8_t *b = (uint8_t *)&f.x[1];
 	char got[129] = "";
 
-	assert_int_equal(call(RSI_MEASUREMENT_READ, 1, index), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_MEASUREMENT_READ, 1, index);
 	for (unsigned int i = 0; i < strlen(hex) / 2; i++)
 		snprintf(got + 2 * i, 3, "%02x", b[i]);
 	assert_string_equal(got, hex);
@@ -249,11 +255,11 @@ static void measurement_extend(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
-		assert_int_equal(call(RSI_MEASUREMENT_EXTEND, 2, wrong[i], U(8)), RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, RSI_MEASUREMENT_EXTEND, 2, wrong[i], U(8));
 		expect(0, 0, 0);
 	}
-	assert_int_equal(call(RSI_MEASUREMENT_EXTEND, 2, U(1), U(65)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_MEASUREMENT_EXTEND, 2, U(1), ~UINT64_C(0)), RSI_ERROR_INPUT);
+	answers(RSI_ERROR_INPUT, RSI_MEASUREMENT_EXTEND, 2, U(1), U(65));
+	answers(RSI_ERROR_INPUT, RSI_MEASUREMENT_EXTEND, 2, U(1), ~UINT64_C(0));
 	for (uint64_t rem = 1; rem <= 4; rem++)
 		expect_rem(rem, "0000000000000000000000000000000000000000000000000000000000000000");
 
@@ -263,11 +269,11 @@ static void measurement_extend(void **state)
 	expect(0, 0, 0);
 	expect_rem(2, REM_ABC);
 	/* size 0 hashes the old value alone */
-	assert_int_equal(call(RSI_MEASUREMENT_EXTEND, 2, U(2), U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_MEASUREMENT_EXTEND, 2, U(2), U(0));
 	expect_rem(2, REM_ABC_EMPTY);
 	/* all 64 bytes of x3..x10 */
-	assert_int_equal(call(RSI_MEASUREMENT_EXTEND, 10, U(4), U(64), U(0), U(0), U(0), U(0), U(0),
-			      U(0), U(0), UINT64_C(0x0100000000000000)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_MEASUREMENT_EXTEND, 10, U(4), U(64), U(0), U(0), U(0),
+		U(0), U(0), U(0), U(0), UINT64_C(0x0100000000000000));
 	expect_rem(4, REM_64);
 	expect_rem(1, "0000000000000000000000000000000000000000000000000000000000000000");
 	expect_rem(3, "0000000000000000000000000000000000000000000000000000000000000000");
@@ -286,26 +292,23 @@ static void token(void **state)
 {
 	(void)state;
 	/* no tokens yet: it could not be started */
-	assert_int_equal(call(RSI_ATTESTATION_TOKEN_INIT, 0), RSI_ERROR_UNKNOWN);
+	answers(RSI_ERROR_UNKNOWN, RSI_ATTESTATION_TOKEN_INIT, 0);
 	expect(0, 0, 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(wrong_bases); i++)
-		assert_int_equal(call(RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM + wrong_bases[i], U(0),
-				      U(16)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(4096), U(0)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(1), U(4096)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(16), ~UINT64_C(0)),
-			 RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM | ALIAS, U(0), U(16)),
-			 RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_ATTESTATION_TOKEN_CONTINUE, 3, ~UINT64_C(0xfff), U(0), U(16)),
-			 RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM + wrong_bases[i],
+			U(0), U(16));
+	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(4096), U(0));
+	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(1), U(4096));
+	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(16), ~UINT64_C(0));
+	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM | ALIAS, U(0), U(16));
+	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, ~UINT64_C(0xfff), U(0), U(16));
 	expect(0, 0, 0);
 	/* good arguments, no INIT before */
-	assert_int_equal(call(RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(4096)), RSI_ERROR_STATE);
-	assert_int_equal(call(RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(4095), U(1)), RSI_ERROR_STATE);
+	answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(4096));
+	answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(4095), U(1));
 }
 
-/* ---- structures in the guest's memory ---------------------------------------------------------- */
+/* ---- structures in the guest's memory -------------------------------------------------------- */
 
 static void untouched(ipa_t page)
 {
@@ -323,10 +326,10 @@ static void refused(uint64_t fn)
 
 	ripas_set(&f.ripas, RAM + 4 * GRANULE_SIZE, GRANULE_SIZE, RIPAS_EMPTY);
 	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++)
-		assert_int_equal(call(fn, 1, wrong[i]), RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, fn, 1, wrong[i]);
 	untouched(RAM + 4 * GRANULE_SIZE);
 	f.no_granule = true;
-	assert_int_equal(call(fn, 1, RAM), RSI_ERROR_INPUT);
+	answers(RSI_ERROR_INPUT, fn, 1, RAM);
 	f.no_granule = false;
 	untouched(RAM);
 }
@@ -341,7 +344,7 @@ static void realm_config(void **state)
 	for (int i = 0; i < RSI_RPV_SIZE; i++)
 		f.rsi.rpv[i] = i + 1;
 	f.rsi.algo = REALM_SHA512;
-	assert_int_equal(call(RSI_REALM_CONFIG, 1, page), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_REALM_CONFIG, 1, page);
 	expect(0, 0, 0);
 	memcpy(&width, p, sizeof(width));
 	assert_int_equal(width, BITS);
@@ -349,7 +352,7 @@ static void realm_config(void **state)
 	assert_memory_equal(p + 0x200, f.rsi.rpv, RSI_RPV_SIZE);
 	untouched(page - GRANULE_SIZE);
 	for (unsigned int i = 0; i < ARRAY_SIZE(wrong_bases); i++)
-		assert_int_equal(call(RSI_REALM_CONFIG, 1, RAM + wrong_bases[i]), RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, RSI_REALM_CONFIG, 1, RAM + wrong_bases[i]);
 	expect(0, 0, 0);
 	untouched(RAM);
 	refused(RSI_REALM_CONFIG);
@@ -362,7 +365,7 @@ static void host_call(void **state)
 	uint64_t gpr;
 
 	(void)state;
-	assert_int_equal(call(RSI_HOST_CALL, 1, at), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_HOST_CALL, 1, at);
 	assert_int_equal(f.x[1], at);			/* only x0 changes */
 	assert_int_equal(f.x[2], JUNK + 2);
 	assert_int_equal(f.x[3], JUNK + 3);
@@ -372,14 +375,14 @@ static void host_call(void **state)
 	assert_int_equal(p[16], 0xee);			/* gprs[1] */
 	assert_int_equal(p[-1], 0xee);
 	untouched(RAM + 2 * GRANULE_SIZE);
-	assert_int_equal(call(RSI_HOST_CALL, 1, RAM + 8), RSI_ERROR_INPUT);
+	answers(RSI_ERROR_INPUT, RSI_HOST_CALL, 1, RAM + 8);
 	assert_int_equal(f.x[1], RAM + 8);
-	assert_int_equal(call(RSI_HOST_CALL, 1, RAM + 0x80), RSI_ERROR_INPUT);
+	answers(RSI_ERROR_INPUT, RSI_HOST_CALL, 1, RAM + 0x80);
 	untouched(RAM);
 	refused(RSI_HOST_CALL);
 }
 
-/* ---- RIPAS ------------------------------------------------------------------------------------- */
+/* ---- RIPAS ----------------------------------------------------------------------------------- */
 
 static void state_set_arguments(void **state)
 {
@@ -387,19 +390,19 @@ static void state_set_arguments(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad_state); i++) {
-		assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM, END, bad_state[i]), RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, RSI_IPA_STATE_SET, 3, RAM, END, bad_state[i]);
 		expect(0, 0, 0);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(wrong_bases); i++) {
-		assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM + wrong_bases[i], END, U(0)), RSI_ERROR_INPUT);
-		assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM, END - wrong_bases[i], U(0)), RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, RSI_IPA_STATE_SET, 3, RAM + wrong_bases[i], END, U(0));
+		answers(RSI_ERROR_INPUT, RSI_IPA_STATE_SET, 3, RAM, END - wrong_bases[i], U(0));
 	}
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM, RAM, U(0)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, END, RAM, U(0)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM, U(0), U(0)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM | ALIAS, END | ALIAS, U(0)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM, ALIAS + GRANULE_SIZE, U(0)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM, ~UINT64_C(0xfff), U(0)), RSI_ERROR_INPUT);
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_SET, 3, RAM, RAM, U(0));
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_SET, 3, END, RAM, U(0));
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_SET, 3, RAM, U(0), U(0));
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_SET, 3, RAM | ALIAS, END | ALIAS, U(0));
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_SET, 3, RAM, ALIAS + GRANULE_SIZE, U(0));
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_SET, 3, RAM, ~UINT64_C(0xfff), U(0));
 	expect(0, 0, 0);
 	assert_int_equal(f.conversions, 0);
 	assert_int_equal(f.ripas.ram, 16);
@@ -410,15 +413,15 @@ static void state_set(void **state)
 	ipa_t page = RAM + 3 * GRANULE_SIZE;
 
 	(void)state;
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, page, page + GRANULE_SIZE, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, page, page + GRANULE_SIZE, U(0));
 	expect(page + GRANULE_SIZE, RSI_ACCEPT, 0);
 	assert_int_equal(f.ripas.ram, 15);
 	assert_int_equal(ripas_get(&f.ripas, page), RIPAS_EMPTY);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM, END, U(1)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, RAM, END, U(1));
 	expect(END, RSI_ACCEPT, 0);
 	assert_int_equal(f.ripas.ram, 16);
 	/* the end of the protected half is a legal top; what is no RAM is EMPTY already */
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, U(0), ALIAS, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, U(0), ALIAS, U(0));
 	expect(ALIAS, RSI_ACCEPT, 0);
 	assert_int_equal(f.ripas.ram, 0);
 }
@@ -428,19 +431,19 @@ static void state_set_partial(void **state)
 	(void)state;
 	/* progress: the guest asks again for the rest */
 	f.stop = RAM + 5 * GRANULE_SIZE;
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM + GRANULE_SIZE, END, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, RAM + GRANULE_SIZE, END, U(0));
 	expect(f.stop, RSI_ACCEPT, 0);
 	assert_int_equal(f.ripas.ram, 12);
 	/* none: refused */
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, f.stop, END, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, f.stop, END, U(0));
 	expect(f.stop, RSI_REJECT, 0);
 	assert_int_equal(f.ripas.ram, 12);
 	f.stop = 0;
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM + 5 * GRANULE_SIZE, END, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, RAM + 5 * GRANULE_SIZE, END, U(0));
 	expect(END, RSI_ACCEPT, 0);
 	/* a stretch below RAM counts as progress, although RAM itself fails at once */
 	f.stop = RAM;
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, UART, END, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, UART, END, U(0));
 	expect(RAM, RSI_ACCEPT, 0);
 }
 
@@ -450,25 +453,23 @@ static void state_set_holes(void **state)
 	(void)state;
 	/* RAM over its end: as far as there is memory, then no more */
 	ripas_set(&f.ripas, RAM, SIZE, RIPAS_EMPTY);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, END - GRANULE_SIZE, END + GRANULE_SIZE, U(1)),
-			 RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, END - GRANULE_SIZE, END + GRANULE_SIZE, U(1));
 	expect(END, RSI_ACCEPT, 0);
 	assert_int_equal(f.ripas.ram, 1);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, END, END + GRANULE_SIZE, U(1)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, END, END + GRANULE_SIZE, U(1));
 	expect(END, RSI_REJECT, 0);
 	/* from below: nothing can be done, nothing is */
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM - GRANULE_SIZE, END, U(1)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, RAM - GRANULE_SIZE, END, U(1));
 	expect(RAM - GRANULE_SIZE, RSI_REJECT, 0);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, UART, UART + GRANULE_SIZE, U(1)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, UART, UART + GRANULE_SIZE, U(1));
 	expect(UART, RSI_REJECT, 0);
 	assert_int_equal(f.ripas.ram, 1);
 	/* EMPTY: wholly outside, and around RAM */
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, UART, UART + GRANULE_SIZE, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, UART, UART + GRANULE_SIZE, U(0));
 	expect(UART + GRANULE_SIZE, RSI_ACCEPT, 0);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, END, ALIAS, U(0)), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, END, ALIAS, U(0));
 	expect(ALIAS, RSI_ACCEPT, 0);
-	assert_int_equal(call(RSI_IPA_STATE_SET, 3, RAM - GRANULE_SIZE, END + GRANULE_SIZE, U(0)),
-			 RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_SET, 3, RAM - GRANULE_SIZE, END + GRANULE_SIZE, U(0));
 	expect(END + GRANULE_SIZE, RSI_ACCEPT, 0);
 	assert_int_equal(f.ripas.ram, 0);
 }
@@ -477,23 +478,23 @@ static void state_get(void **state)
 {
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(wrong_bases); i++) {
-		assert_int_equal(call(RSI_IPA_STATE_GET, 2, RAM + wrong_bases[i], END), RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, RSI_IPA_STATE_GET, 2, RAM + wrong_bases[i], END);
 		expect(0, 0, 0);
-		assert_int_equal(call(RSI_IPA_STATE_GET, 2, RAM, END + wrong_bases[i]), RSI_ERROR_INPUT);
+		answers(RSI_ERROR_INPUT, RSI_IPA_STATE_GET, 2, RAM, END + wrong_bases[i]);
 	}
-	assert_int_equal(call(RSI_IPA_STATE_GET, 2, RAM, RAM), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_IPA_STATE_GET, 2, END, RAM), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_IPA_STATE_GET, 2, RAM, U(0)), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_IPA_STATE_GET, 2, RAM | ALIAS, END | ALIAS), RSI_ERROR_INPUT);
-	assert_int_equal(call(RSI_IPA_STATE_GET, 2, RAM, ALIAS + GRANULE_SIZE), RSI_ERROR_INPUT);
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_GET, 2, RAM, RAM);
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_GET, 2, END, RAM);
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_GET, 2, RAM, U(0));
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_GET, 2, RAM | ALIAS, END | ALIAS);
+	answers(RSI_ERROR_INPUT, RSI_IPA_STATE_GET, 2, RAM, ALIAS + GRANULE_SIZE);
 	expect(0, 0, 0);
 
-	assert_int_equal(call(RSI_IPA_STATE_GET, 2, RAM, END), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_GET, 2, RAM, END);
 	expect(END, RIPAS_RAM, 0);
 	ripas_set(&f.ripas, RAM + 2 * GRANULE_SIZE, GRANULE_SIZE, RIPAS_EMPTY);
-	assert_int_equal(call(RSI_IPA_STATE_GET, 2, RAM, END), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_GET, 2, RAM, END);
 	expect(RAM + 2 * GRANULE_SIZE, RIPAS_RAM, 0);
-	assert_int_equal(call(RSI_IPA_STATE_GET, 2, f.x[1], END), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_IPA_STATE_GET, 2, f.x[1], END);
 	expect(RAM + 3 * GRANULE_SIZE, RIPAS_EMPTY, 0);
 }
 
@@ -506,7 +507,7 @@ static void state_walk(void **state)
 	for (ipa_t at = 0; at < ALIAS; at = f.x[1]) {
 		ipa_t from = at;
 
-		assert_int_equal(call(RSI_IPA_STATE_GET, 2, at, ALIAS), RSI_SUCCESS);
+		answers(RSI_SUCCESS, RSI_IPA_STATE_GET, 2, at, ALIAS);
 		assert_true(f.x[1] > from && f.x[1] <= ALIAS);
 		if (f.x[2] == RIPAS_RAM) {
 			assert_true(from >= RAM && f.x[1] <= END);

@@ -10,7 +10,7 @@ case_lkvm_kvm_unit_tests()
 		--nodefaults --loglevel error -c 2 -m 16 -k "$G/psci.flat" -p cpus=2
 	tap_check psci.realm
 	[ ! -s "$T/err" ] || grep -qi protect "$T/err" || fail "noise: $(cat "$T/err")"
-	printf 'A=B\n' >env
+	printf 'A=B\n' >./env
 	rt run --nodefaults --network mode=none --loglevel=warning --cpus 2 --params cpus=2 --initrd env \
 		--kernel "$G/psci.flat" --irqchip=gicv3
 	tap_check psci.vm
