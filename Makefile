@@ -121,7 +121,7 @@ $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(TEST_SUPPORT) $(LIB)
 	$(if $(Q),@echo "  LD      $@")
 	$(Q)$(CC) -o $@ $(filter-out %.a,$^) $(LIB) $(ALL_LDFLAGS) $(LIBS) -lcmocka
 
--include $(UNIT_SRC:%.c=$(O)/%.d)
+-include $(UNIT_SRC:%.c=$(O)/%.d) $(TEST_SUPPORT:.o=.d)
 
 .SECONDARY:
 .PHONY: unit-binaries unit

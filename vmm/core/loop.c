@@ -158,7 +158,8 @@ void loop_stop(struct loop *l)
 {
 	uint64_t one = 1;
 
-	atomic_store(&l->stopped, true);
+	if (atomic_exchange(&l->stopped, true))
+		return;		/* whoever was first has woken it */
 	if (write(l->stopfd, &one, sizeof(one)) < 0)
 		return;		/* full counter: readable already */
 }
