@@ -83,44 +83,40 @@ void dtw_str(struct dtw *w, const char *name, const char *val)
 	dtw_data(w, name, val, strlen(val) + 1);
 }
 
+/* Room for @nr values of @size bytes; NULL: an error, now or before. */
+static char *room(struct dtw *w, const char *name, size_t nr, size_t size)
+{
+	void *at = NULL;
+
+	if (w->rc)
+		return NULL;
+	if (nr > w->size / size)
+		check(w, -FDT_ERR_NOSPACE, name);
+	else
+		check(w, fdt_property_placeholder(w->fdt, name, nr * size, &at), name);
+	return w->rc ? NULL : at;
+}
+
 void dtw_cells(struct dtw *w, const char *name, const uint32_t *val, size_t nr)
 {
-	void *at;
+	char *at = room(w, name, nr, sizeof(*val));
 
-	if (w->rc)
-		return;
-	if (nr > w->size / sizeof(*val)) {
-		check(w, -FDT_ERR_NOSPACE, name);
-		return;
-	}
-	check(w, fdt_property_placeholder(w->fdt, name, nr * sizeof(*val), &at), name);
-	if (w->rc)
-		return;
-	for (size_t i = 0; i < nr; i++) {
+	for (size_t i = 0; at && i < nr; i++) {
 		fdt32_t cell = cpu_to_fdt32(val[i]);
 
-		memcpy((char *)at + i * sizeof(cell), &cell, sizeof(cell));
+		memcpy(at + i * sizeof(cell), &cell, sizeof(cell));
 	}
 }
 
 void dtw_u64s(struct dtw *w, const char *name, const uint64_t *val, size_t nr)
 {
-	void *at;
+	char *at = room(w, name, nr, sizeof(*val));
 
-	if (w->rc)
-		return;
-	if (nr > w->size / sizeof(*val)) {
-		check(w, -FDT_ERR_NOSPACE, name);
-		return;
-	}
-	check(w, fdt_property_placeholder(w->fdt, name, nr * sizeof(*val), &at), name);
-	if (w->rc)
-		return;
-	for (size_t i = 0; i < nr; i++) {
+	for (size_t i = 0; at && i < nr; i++) {
 		fdt64_t pair = cpu_to_fdt64(val[i]);
 
 		/* A property is aligned to 4 bytes only. */
-		memcpy((char *)at + i * sizeof(pair), &pair, sizeof(pair));
+		memcpy(at + i * sizeof(pair), &pair, sizeof(pair));
 	}
 }
 

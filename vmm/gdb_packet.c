@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/core/parse.h"
+
 #define ESCAPE		'}'
 #define ESCAPE_XOR	0x20
 
@@ -12,13 +14,9 @@ static const char digits[] = "0123456789abcdef";
 
 int gdb_hex_digit(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+	int v = parse_hex_digit(c);
+
+	return v < 16 ? v : -1;
 }
 
 static void rx_start(struct gdb_rx *rx)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int digit_value(char c)
+int parse_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -26,16 +26,16 @@ static int leading_u64(const char *text, uint64_t *out, const char **end)
 	if (p[0] == '0' && (p[1] == 'x' || p[1] == 'X')) {
 		base = 16;
 		p += 2;
-		if (digit_value(*p) >= base)
+		if (parse_hex_digit(*p) >= base)
 			return -EINVAL;
 	} else if (p[0] == '0') {
 		base = 8;
-	} else if (digit_value(*p) >= base) {
+	} else if (parse_hex_digit(*p) >= base) {
 		return -EINVAL;
 	}
-	for (; digit_value(*p) < base; p++)
+	for (; parse_hex_digit(*p) < base; p++)
 		if (__builtin_mul_overflow(val, (uint64_t)base, &val) ||
-		    __builtin_add_overflow(val, (uint64_t)digit_value(*p), &val))
+		    __builtin_add_overflow(val, (uint64_t)parse_hex_digit(*p), &val))
 			return -ERANGE;
 	*out = val;
 	*end = p;
@@ -138,7 +138,7 @@ int parse_hex(const char *text, uint8_t *out, size_t size, size_t *len)
 	if (n / 2 > size)
 		return -ERANGE;
 	for (size_t i = 0; i < n / 2; i++)
-		out[i] = digit_value(text[2 * i]) << 4 | digit_value(text[2 * i + 1]);
+		out[i] = parse_hex_digit(text[2 * i]) << 4 | parse_hex_digit(text[2 * i + 1]);
 	*len = n / 2;
 	return 0;
 }

@@ -10,6 +10,9 @@
 
 #include "vmm/core/types.h"
 
+/** parse_hex_digit() - value of a hexadecimal digit in either case, 16 if it is none */
+int parse_hex_digit(char c);
+
 /**
  * parse_u64() - a number: decimal, 0x hexadecimal or 0 octal (as lkvm reads them)
  *
