@@ -63,17 +63,17 @@ case_linux_realm_zboot_zstd()
 	boots realm 1
 }
 
-# the guest writes a pattern of 8 MiB, the host compares the file
+# the guest writes a pattern of 2 MiB, the host compares the file
 writes()
 {
 	m=$1
 	shift
 	MACHINE='-c 2 -m 512' CMDLINE=rt.seed=$1
 	shift
-	truncate -s 8M "$1"
+	truncate -s 2M "$1"
 	linux "$m" disk-write -d "$1$2"
-	want disk_bytes 8388608
-	pattern "${CMDLINE#*=}" 8388608 >want.img
+	want disk_bytes 2097152
+	pattern "${CMDLINE#*=}" 2097152 >want.img
 	want written_sha256 "$(sha want.img)"
 	cmp "$1" want.img || fail "the file is not what the guest wrote"
 }
