@@ -429,6 +429,10 @@ static enum realm_exit emu_exit(struct realm *r, struct kvm_vcpu *v, ipa_t *ipa)
 			*ipa = ipa_canonical(&r->split, at);
 			return REALM_EXIT_MMIO;
 		}
+		if (at < r->ram_base && !atomic_exchange(&r->told_no_bit, true))
+			log_warning("the guest touches a device at %" PRIipa " without the shared bit "
+				    "and gets an external abort: its kernel, early console or firmware "
+				    "does not know that this is a realm", at);
 		break;
 	default:
 		return REALM_EXIT_OTHER;

@@ -19,6 +19,7 @@ int realm_init(struct realm *r, struct err *e)
 	r->shared_fd = r->gmem_fd = -1;
 	r->slots = NULL;
 	r->next_slot = 0;
+	r->told_no_bit = false;
 	memset(&r->ripas, 0, sizeof(r->ripas));
 	memset(&r->stat, 0, sizeof(r->stat));
 	pthread_mutex_init(&r->lock, NULL);

@@ -111,6 +111,7 @@ struct realm {
 	struct slots *slots;
 	unsigned int next_slot;
 	pthread_mutex_t lock;		/* serialises RSI calls and conversions */
+	_Atomic bool told_no_bit;	/* one warning of a guest that does not know realms */
 	struct realm_stat stat;
 };
 

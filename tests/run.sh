@@ -177,6 +177,7 @@ if [ -z "$long" ]; then
 	# a limit that slow machines keep, too
 	stage "boot tests" tests/boot/run --timeout 1800
 else
+	stage "a UEFI from Debian's source" tests/boot/firmware build
 	stage "boot tests, long ones too" tests/boot/run --long --timeout 3600
 	stage "all boot tests on Linux 6.12" tests/boot/run --timeout 3600 --kernel 6.12 "*"
 fi

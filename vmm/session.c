@@ -274,6 +274,12 @@ static void on_hint(struct loop_timer *t)
 	if (!s->m || !s->term[0].term || term_bytes_out(s->term[0].term))
 		return;
 	split = s->m->realm.split;
+	if (s->cfg->firmware) {
+		log_warning("no byte on the guest's console for %d s. Does this firmware fit the machine%s "
+			    "and the RAM (-m; %" PRIu64 " MiB here)?", HINT_SECONDS,
+			    split.shared ? ", does it know realms," : "", s->cfg->mem / SZ_1M);
+		return;
+	}
 	cmdline_earlycon(&split, earlycon);
 	log_warning("no byte on the guest's console for %d s. Try -p \"%s\", look at console= (%s here) "
 		    "and at the RAM (-m; %" PRIu64 " MiB here%s)", HINT_SECONDS, earlycon,
