@@ -25,13 +25,13 @@ int cmd_help_run(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s run [OPTIONS] [KERNEL]\n", cx->prog);
 	if (full)
-		printf("\nOptions are written --name VALUE, --name=VALUE, -x VALUE or -xVALUE. "
-		       "Numbers "
-		       "are\ndecimal, 0x hexadecimal or 0 octal. The first word that is no option "
-		       "is "
-		       "the\nkernel, -- ends the options.\n\n"
-		       "Exit code: 0 when the guest powered off, 128 when it could not start or "
-		       "died.\n");
+		fputs("\n"
+		      "Options are written --name VALUE, --name=VALUE, -x VALUE or -xVALUE. Numbers are\n"
+		      "decimal, 0x hexadecimal or 0 octal. The first word that is no option is the\n"
+		      "kernel, -- ends the options.\n"
+		      "\n"
+		      "Exit code: 0 when the guest powered off or ctrl-a x ended it, 128 when it could\n"
+		      "not start or died, 128 + N when signal N ended it.\n", stdout);
 	opt_help(stdout, &run_options, full);
 	if (!full)
 		printf("\n\"%s help run\" explains them.\n", cx->prog);

@@ -509,9 +509,9 @@ static const struct opt options[] = {
 	/* Devices */
 	{ .name = "disk", .letter = 'd', .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "FILE",
 	  .key = "device.disk",
-	  .help = "disk from a file or block device; repeatable",
+	  .help = "disk from a file or device; FILE[,ro][,direct]",
 	  .text = "FILE,ro is read-only, FILE,direct goes past the host's page cache; both may "
-		  "stand together. Up to 60.",
+		  "stand together. Repeatable, up to 60 disks.",
 	  .parse = take_disk },
 	{ .name = "rng", .group = G_DEVICES, .flags = OPT_FLAG | OPT_NEGATE, .key = "device.rng",
 	  .help = "entropy device",
