@@ -42,7 +42,7 @@ static const struct {
 	{ 0xc0010000, 0xffffffff },
 };
 
-static struct log_rate abort_rate;
+static struct log_rate abort_rate, convert_rate;
 
 static int emu_create(struct realm *r, struct err *e)
 {
@@ -252,8 +252,8 @@ static void punch(struct realm *r, int fd, ipa_t base, uint64_t len)
 
 	ret = r->kvm->sys->fallocate(fd, mode, base - r->ram_base, len);
 	if (ret < 0)
-		log_warning("cannot drop the old contents of %" PRIipa " (%" PRIu64 " KiB): %s", base,
-			    len / 1024, strerror(-ret));
+		log_rated(&convert_rate, LOG_WARNING, "cannot drop the old contents of %" PRIipa
+			  " (%" PRIu64 " KiB): %s", base, len / 1024, strerror(-ret));
 }
 
 /* With --emulated-strict the slots change, and no vCPU may look while they do. */
@@ -267,8 +267,8 @@ static int strict_slots(struct realm *r, ipa_t base, uint64_t len, bool add)
 	ret = add ? slots_add(r->slots, base, len) : slots_cut(r->slots, base, len);
 	r->hooks.start_vcpus(r->hooks.ctx);
 	if (ret == -ENOSPC)	/* seen before anything was changed */
-		log_error("--emulated-strict: no more than %d stretches of private memory",
-			  LOWER_SLOTS_MAX);
+		log_rated(&convert_rate, LOG_ERROR, "--emulated-strict: no more than %d stretches "
+			  "of private memory", LOWER_SLOTS_MAX);
 	else if (ret < 0)
 		r->hooks.fatal(r->hooks.ctx, "--emulated-strict: KVM refused a memory slot; private "
 			       "memory is gone from the guest");
@@ -301,8 +301,8 @@ static int make_private(struct realm *r, ipa_t base, uint64_t len)
 		ret = strict_slots(r, base, len, true);
 	if (ret < 0) {
 		if (ret == -ETIMEDOUT)
-			log_error("device I/O on %" PRIipa " did not end within %d s: the page stays "
-				  "shared", base, DRAIN_MS / 1000);
+			log_rated(&convert_rate, LOG_ERROR, "device I/O on %" PRIipa " did not end "
+				  "within %d s: the page stays shared", base, DRAIN_MS / 1000);
 		ripas_set(&r->ripas, base, len, RIPAS_EMPTY);
 		return ret;
 	}
