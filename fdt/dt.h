@@ -26,7 +26,6 @@ struct dt_machine {
 	const uint64_t *mpidr;		/* nr_cpus affinity values, as the vCPUs report them */
 	bool psci_smc;			/* conduit smc (realms), else hvc */
 	bool pmu;
-	bool no_pvtime;			/* nothing in the tree today; kept for lkvm's option */
 
 	ipa_t ram_base;
 	uint64_t ram_size;

@@ -18,11 +18,6 @@ unsigned int realm_hash_len(enum realm_hash algo)
 	return algo == REALM_SHA512 ? 64 : algo == REALM_SHA384 ? 48 : 32;
 }
 
-const char *realm_hash_name(enum realm_hash algo)
-{
-	return algo == REALM_SHA512 ? "sha-512" : algo == REALM_SHA384 ? "sha-384" : "sha-256";
-}
-
 int realm_hash2(enum realm_hash algo, const void *a, size_t alen, const void *b, size_t blen,
 		uint8_t *out)
 {

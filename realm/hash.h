@@ -16,8 +16,6 @@ enum realm_hash {
 
 /** realm_hash_len() - digest length in bytes */
 unsigned int realm_hash_len(enum realm_hash algo);
-/** realm_hash_name() - "sha-256" and so on, as in tokens */
-const char *realm_hash_name(enum realm_hash algo);
 
 /**
  * realm_hash2() - digest of two pieces of memory, one after the other

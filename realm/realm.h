@@ -32,8 +32,6 @@ enum realm_exit {
  * @create:     create the VM in r->kvm with the right type; check what the host must offer
  * @add_ram:    back RAM, give it to KVM and to guest memory
  * @configure:  after the VM exists, before vCPUs are made
- * @vcpu_init:  features and registers of a vCPU that the mode wants (before KVM_ARM_VCPU_INIT:
- *              @init; after it: @v)
  * @populate:   carry out the plan's pieces
  * @finalise:   all vCPUs exist and vCPU 0 has its registers: last step before they run
  * @exit:       look at an exit of @v before anybody else
@@ -46,7 +44,6 @@ struct realm_ops {
 	int (*create)(struct realm *r, struct err *e);
 	int (*add_ram)(struct realm *r, struct err *e);
 	int (*configure)(struct realm *r, struct err *e);
-	int (*vcpu_init)(struct realm *r, struct kvm_vcpu *v, struct err *e);
 	int (*populate)(struct realm *r, const struct plan *p, struct err *e);
 	int (*finalise)(struct realm *r, struct err *e);
 	enum realm_exit (*exit)(struct realm *r, struct kvm_vcpu *v, ipa_t *ipa);

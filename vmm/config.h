@@ -43,10 +43,6 @@ struct cfg_disk {
 	bool direct;
 };
 
-struct cfg_net {		/* parsed and kept; a later issue builds the device */
-	char *spec;
-};
-
 struct vm_config {
 	/* where the options came from */
 	bool lkvm;		/* behave as lkvm (argv[0] is lkvm*, or --compat lkvm) */
@@ -94,7 +90,7 @@ struct vm_config {
 	/* running */
 	enum log_level loglevel;
 	char *gdb;		/* PORT or unix:PATH */
-	bool debug;
+	bool debug;		/* --debug, which outlives a later --loglevel */
 };
 
 #define CFG_CPUS_MAX	512	/* as many as KVM takes on arm64 (KVM_MAX_VCPUS) */

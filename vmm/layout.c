@@ -50,7 +50,6 @@ static int make_dtb(const struct vm_config *c, struct layout *l, struct err *e)
 		.mpidr = mpidr,
 		.psci_smc = l->split.shared != 0,
 		.pmu = c->pmu,
-		.no_pvtime = c->no_pvtime,
 		.ram_base = c->mem_base,
 		.ram_size = c->mem,
 		.its = l->gic.its,

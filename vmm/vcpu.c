@@ -112,7 +112,7 @@ static int create_one(struct machine *m, unsigned int i, struct err *e)
 	if ((mpidr & MPIDR_AFFINITY_MASK) != layout_mpidr(i))
 		return err_set(e, -EINVAL, "vCPU %u: this KVM numbers CPUs in another way (MPIDR "
 			       "%#" PRIx64 "); the devicetree would be wrong", i, mpidr);
-	return m->realm.ops->vcpu_init ? m->realm.ops->vcpu_init(&m->realm, &v->k, e) : 0;
+	return 0;
 }
 
 int vcpus_create(struct machine *m, struct err *e)
