@@ -378,6 +378,87 @@ static void manual(void **state)
 				    !strcmp(line, ".El"));
 }
 
+/* ---- two tables --------------------------------------------------------------------------- */
+
+static struct {
+	bool verbose;
+	char *out;
+} own;
+
+static const struct opt own_options[] = {
+	{ .name = "verbose", .letter = 'v', .flags = OPT_FLAG, .help = "more", .parse = opt_flag },
+	{ .name = "out", .arg = "FILE", .help = "a file", .parse = opt_string,
+	  .offset = sizeof(char *) },
+};
+
+static const struct opt_table own_table = {
+	.opt = own_options, .nr = ARRAY_SIZE(own_options), .group = groups, .nr_groups = 1,
+	.hint = "see the other list",
+};
+
+static char left_text[200];
+
+/* What is left stands in left_text, with blanks between. */
+static int split_argv(char **argv)
+{
+	struct opt_state own_st = {{0}};
+	char *left[20];
+	int argc = 0, nr = -1, ret;
+
+	free(own.out);
+	memset(&own, 0, sizeof(own));
+	while (argv[argc])
+		argc++;
+	ret = opt_split(&own_table, &own_st, &own, &table, argc, argv, left, &nr, &e);
+	left_text[0] = '\0';
+	for (int i = 0; i < nr; i++) {
+		strcat(left_text, i ? " " : "");
+		strcat(left_text, left[i]);
+	}
+	return ret;
+}
+#define SPLIT(...) split_argv((char *[]){__VA_ARGS__, NULL})
+
+static void split(void **state)
+{
+	_Static_assert(offsetof(__typeof__(own), out) == sizeof(char *), "own_options");
+
+	assert_int_equal(SPLIT("--count", "3", "-v", "--out", "x", "word", "-xf", "a"), 0);
+	assert_string_equal(left_text, "--count 3 word -xf a");
+	assert_true(own.verbose);
+	assert_string_equal(own.out, "x");
+	assert_int_equal(SPLIT("--out=y", "--never", "-x"), 0);
+	assert_string_equal(left_text, "--never -x");
+	assert_string_equal(own.out, "y");
+	/* what looks like ours is a value of the other one's, or stands behind -- */
+	assert_int_equal(SPLIT("-f", "-v", "--text", "-v", "-t-v", "--file=-v", "--", "-v", "--out"), 0);
+	assert_string_equal(left_text, "-f -v --text -v -t-v --file=-v -- -v --out");
+	assert_false(own.verbose);
+	assert_null(own.out);
+	/* these take none from the next word */
+	assert_int_equal(SPLIT("--color", "-v"), 0);
+	assert_string_equal(left_text, "--color");
+	assert_true(own.verbose);
+	assert_int_equal(SPLIT("-C", "-v", "--flag", "--verbose", "--unknown", "-v"), 0);
+	assert_string_equal(left_text, "-C --flag --unknown");
+	/* a forgotten value is not ours */
+	assert_int_equal(SPLIT("--file", "--verbose"), 0);
+	assert_string_equal(left_text, "--file");
+	assert_true(own.verbose);
+	assert_int_equal(SPLIT("--file", "--count", "--verbose"), 0);
+	assert_string_equal(left_text, "--file --count");
+	assert_int_equal(SPLIT("--count"), 0);
+	assert_string_equal(left_text, "--count");
+	/* errors in our own */
+	assert_int_equal(SPLIT("--out"), -EINVAL);
+	assert_non_null(strstr(e.msg, "--out needs a value"));
+	assert_int_equal(SPLIT("--out", "--verbose"), -EINVAL);
+	assert_int_equal(SPLIT("--out=a", "--out=b"), -EINVAL);
+	assert_int_equal(SPLIT("--verbose=1"), -EINVAL);
+	free(own.out);
+	own.out = NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +478,7 @@ int main(void)
 		cmocka_unit_test_teardown(from_config_file, reset),
 		cmocka_unit_test_teardown(help, reset),
 		cmocka_unit_test_teardown(manual, reset),
+		cmocka_unit_test(split),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

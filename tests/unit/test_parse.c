@@ -205,6 +205,31 @@ static void far_words(void **state)
 	assert_string_equal(nearest_of(long_word), "none");
 }
 
+static void base64(void **state)
+{
+	uint8_t b[4];
+	size_t n;
+
+	assert_int_equal(parse_base64("AP8Q", b, sizeof(b), &n), 0);
+	assert_int_equal(n, 3);
+	assert_memory_equal(b, "\x00\xff\x10", 3);
+	assert_int_equal(parse_base64("+/-_", b, sizeof(b), &n), 0);	/* both alphabets */
+	assert_memory_equal(b, "\xfb\xff\xbf", 3);
+	assert_int_equal(parse_base64("AA==", b, sizeof(b), &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(parse_base64("AAA", b, sizeof(b), &n), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(parse_base64("AAAAAA", b, sizeof(b), &n), 0);
+	assert_int_equal(n, 4);
+	assert_int_equal(parse_base64("AAAAAAA", b, sizeof(b), &n), -ERANGE);
+	assert_int_equal(parse_base64("", b, sizeof(b), &n), -EINVAL);
+	assert_int_equal(parse_base64("A", b, sizeof(b), &n), -EINVAL);
+	assert_int_equal(parse_base64("AA=", b, sizeof(b), &n), -EINVAL);
+	assert_int_equal(parse_base64("AA==A", b, sizeof(b), &n), -EINVAL);
+	assert_int_equal(parse_base64("AB==", b, sizeof(b), &n), -EINVAL);	/* stray bits */
+	assert_int_equal(parse_base64("AA A", b, sizeof(b), &n), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +237,7 @@ int main(void)
 		cmocka_unit_test(too_large_numbers), cmocka_unit_test(sizes),
 		cmocka_unit_test(not_sizes),	     cmocka_unit_test(bools),
 		cmocka_unit_test(cpu_lists),	     cmocka_unit_test(hex),
+		cmocka_unit_test(base64),
 		cmocka_unit_test(near_words),	     cmocka_unit_test(far_words),
 	};
 

@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "vmm/core/err.h"
+#include "vmm/core/parse.h"
 
 static int host_open(const char *path)
 {
@@ -44,6 +46,26 @@ static int host_close(int fd)
 	return close(fd) < 0 ? -errno : 0;
 }
 
+static long host_param(const char *name)
+{
+	char path[96], text[32];
+	uint64_t v;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/module/kvm/parameters/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return -EIO;
+	text[n] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return parse_u64(text, &v) < 0 || v > INT32_MAX ? -EINVAL : (long)v;
+}
+
 const struct kvm_sys kvm_host = {
 	.open = host_open,
 	.ioctl = host_ioctl,
@@ -51,6 +73,7 @@ const struct kvm_sys kvm_host = {
 	.munmap = host_munmap,
 	.fallocate = host_fallocate,
 	.close = host_close,
+	.param = host_param,
 };
 
 int kvm_open(struct kvm *k, const struct kvm_sys *sys, const char *path, struct err *e)

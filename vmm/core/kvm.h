@@ -16,7 +16,7 @@ struct err;
 /**
  * struct kvm_sys - the seam: the system calls whose objects belong to KVM
  * Each returns what the system call returns, with -errno for errors; mmap returns MAP_FAILED with
- * errno set.
+ * errno set. @param reads a number among the module parameters of kvm; -ENOENT: there is none.
  */
 struct kvm_sys {
 	int (*open)(const char *path);
@@ -25,6 +25,7 @@ struct kvm_sys {
 	int (*munmap)(void *addr, size_t len);
 	int (*fallocate)(int fd, int mode, off_t off, off_t len);
 	int (*close)(int fd);
+	long (*param)(const char *name);
 };
 
 /** kvm_host - the real kernel */

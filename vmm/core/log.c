@@ -40,11 +40,40 @@ void log_set_raw_terminal(bool raw)
 	atomic_store(&raw_terminal, raw);
 }
 
+#define ERASE_LINE "\r\33[K"
+static _Atomic bool status_shown;
+
+static void erase_status(void)
+{
+	if (atomic_exchange(&status_shown, false) &&
+	    write(STDERR_FILENO, ERASE_LINE, strlen(ERASE_LINE)) < 0)
+		return;
+}
+
+void log_status(const char *fmt, ...)
+{
+	char text[160];
+	va_list ap;
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	erase_status();
+	if (!fmt)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	atomic_store(&status_shown, true);
+	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+		return;
+}
+
 static void emit(const char *pfx, const char *text)
 {
 	char line[1200];
 	int n;
 
+	erase_status();
 	n = snprintf(line, sizeof(line) - 2, "%s%s", pfx, text);
 	if (n < 0)
 		return;

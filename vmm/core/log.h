@@ -43,6 +43,12 @@ void log_msg(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /** log_fatal() - print "Fatal: " and the text of an error object, whatever the level */
 void log_fatal(const struct err *e);
 
+/**
+ * log_status() - show how far something is, in a line that the next call or message replaces
+ * @fmt: NULL: away with it. Nothing is shown if stderr is no terminal
+ */
+void log_status(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
 /*
  * A guest can provoke messages at any rate. A rate object lets a burst of 10 through, then one
  * per second, and counts what it swallowed.

@@ -250,6 +250,59 @@ int opt_parse(const struct opt_table *t, struct opt_state *st, void *base, int a
 	return ret;
 }
 
+/* Does the word after this one belong to it, as its value? */
+static bool takes_next(const struct opt_table *t, const char *arg)
+{
+	const struct opt *o;
+
+	if (arg[1] == '-') {
+		o = find_name(t, arg + 2, strcspn(arg + 2, "="));
+		return o && !strchr(arg, '=') &&
+		       !(o->flags & (OPT_FLAG | OPT_OPTIONAL | OPT_REFUSED));
+	}
+	for (const char *letter = arg + 1; *letter; letter++) {
+		o = find_letter(t, *letter);
+		if (!o)
+			return false;
+		if (!(o->flags & (OPT_FLAG | OPT_REFUSED)))
+			return !letter[1] && !(o->flags & OPT_OPTIONAL);
+	}
+	return false;
+}
+
+int opt_split(const struct opt_table *own, struct opt_state *st, void *base,
+	      const struct opt_table *other, int argc, char **argv, char **left, int *nr_left,
+	      struct err *e)
+{
+	struct words w = {argc, argv, 0};
+	bool options = true;
+	int ret = 0, n = 0;
+
+	while (w.next < argc && !ret) {
+		char *arg = argv[w.next++];
+		bool is_long = !strncmp(arg, "--", 2), value;
+
+		options = options && strcmp(arg, "--");
+		if (options && is_long && find_name(own, arg + 2, strcspn(arg + 2, "="))) {
+			ret = parse_long(own, st, base, &w, arg + 2, e);
+			continue;
+		}
+		if (options && !is_long && arg[0] == '-' && arg[1] && find_letter(own, arg[1])) {
+			ret = parse_short(own, st, base, &w, arg + 1, e);
+			continue;
+		}
+		left[n++] = arg;
+		value = options && arg[0] == '-' && arg[1] && w.next < argc &&
+			takes_next(other, arg);
+		/* an option of ours is no value: the other parser will miss one */
+		if (value && (strncmp(argv[w.next], "--", 2) ||
+			      !find_name(own, argv[w.next] + 2, strcspn(argv[w.next] + 2, "="))))
+			left[n++] = argv[w.next++];
+	}
+	*nr_left = n;
+	return ret;
+}
+
 void opt_log_noops(const struct opt_table *t, const struct opt_state *st)
 {
 	for (unsigned int i = 0; i < t->nr; i++)

@@ -118,6 +118,19 @@ int opt_parse(const struct opt_table *t, struct opt_state *st, void *base, int a
 	      struct err *e);
 
 /**
+ * opt_split() - set the options of one table, and leave the words that another table knows
+ * @own, @st, @base: as for opt_parse(); the options of this table are taken out
+ * @other: tells which words are values of its options
+ * @left: room for @argc words: what remains, in its order
+ * @nr_left: how many
+ *
+ * Return: as opt_parse().
+ */
+int opt_split(const struct opt_table *own, struct opt_state *st, void *base,
+	      const struct opt_table *other, int argc, char **argv, char **left, int *nr_left,
+	      struct err *e);
+
+/**
  * opt_set() - give one option a value, as opt_parse() does; for config files
  * @shown: how the option is called in errors
  * @value: NULL: none was given

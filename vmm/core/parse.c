@@ -171,6 +171,45 @@ static unsigned int edit_distance(const char *a, size_t na, const char *b, size_
 	return one[nb];
 }
 
+static int base64_digit(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+}
+
+int parse_base64(const char *text, uint8_t *out, size_t size, size_t *len)
+{
+	size_t digits = strcspn(text, "="), pad = strlen(text + digits), n = 0;
+	uint32_t acc = 0;
+
+	/* one digit alone has no byte in it; padding fills up to a multiple of four */
+	if (!digits || digits % 4 == 1 || pad > 2 || (pad && (digits + pad) % 4) ||
+	    strspn(text + digits, "=") != pad)
+		return -EINVAL;
+	for (size_t i = 0; i < digits; i++) {
+		int d = base64_digit(text[i]);
+
+		if (d < 0)
+			return -EINVAL;
+		acc = acc << 6 | d;
+		if (i % 4 == 0)
+			continue;
+		if (n == size)
+			return -ERANGE;
+		out[n++] = acc >> (6 - 2 * (i % 4));
+	}
+	/* bits behind the last byte */
+	if (acc & (digits % 4 == 2 ? 0xfU : digits % 4 == 3 ? 3U : 0))
+		return -EINVAL;
+	*len = n;
+	return 0;
+}
+
 void nearest_offer(struct nearest *n, const char *name)
 {
 	size_t nw = strlen(n->word), nn = strlen(name), shorter = MIN(nw, nn);

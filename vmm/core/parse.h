@@ -55,6 +55,15 @@ int parse_cpu_list(const char *text, cpu_set_t *set);
 int parse_hex(const char *text, uint8_t *out, size_t size, size_t *len);
 
 /**
+ * parse_base64() - bytes in base64 (RFC 4648, also the form for URLs; padding may be left out)
+ * @size: room in @out
+ * @len:  bytes found, at least 1
+ *
+ * Return: 0, -EINVAL, -ERANGE (no room).
+ */
+int parse_base64(const char *text, uint8_t *out, size_t size, size_t *len);
+
+/**
  * struct nearest - search for the known word that a mistyped word stands closest to
  * @word: what was typed; the caller sets it and leaves the rest zero
  * @best: nearest of the names offered so far, or NULL if none is near
