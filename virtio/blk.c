@@ -132,15 +132,26 @@ static void complete(struct vq *vq, const struct vq_head *head, ipa_t where, uin
 		return;
 	}
 	*(uint8_t *)p = status;
+	ret = gmem_check(vq->gm, where, 1);
+	if (ret < 0) {
+		vq_log_addr(vq, where, 1, ret);
+		vq_push(vq, head, 0);
+		return;
+	}
 	/* After an error nobody knows how much of the data is good: none is. */
 	vq_push(vq, head, status == VIRTIO_BLK_S_OK ? in_len + 1 : 1);
 }
 
-static void unpin(struct blk_req *r)
+/* -EIO: some of its memory was lost while the kernel or we used it */
+static int unpin(struct blk_req *r)
 {
+	int ret = 0;
+
 	for (unsigned int i = 0; i < r->nr_pins; i++)
-		gmem_unpin(r->blk->dev.env.gm, &r->pin[i].pin);
+		if (gmem_unpin(r->blk->dev.env.gm, &r->pin[i].pin) < 0)
+			ret = -EIO;
 	r->nr_pins = 0;
+	return ret;
 }
 
 static void free_req(struct blk_req *r)
@@ -158,6 +169,8 @@ static void finish(struct blk_req *r, uint8_t status)
 	if (r->next)
 		r->next->pprev = r->pprev;
 	blk->inflight--;
+	if (unpin(r) < 0 && status == VIRTIO_BLK_S_OK)
+		status = VIRTIO_BLK_S_IOERR;
 	/* A queue that was reset or broken meanwhile gets no answer; its memory is not ours. */
 	if (blk->section == r->vq && r->head.epoch == r->vq->epoch && !r->vq->broken)
 		complete(r->vq, &r->head, r->status, status, r->in_len);
@@ -171,9 +184,17 @@ static uint8_t to_status(int error)
 
 /* ---- data ---- */
 
-/* Move @n bytes between the front of the buffers and a bounce buffer. */
-static void bounce_copy(struct blk_req *r, uint8_t *buf, size_t n, bool to_guest)
+/*
+ * Move @n bytes between the front of the buffers and a bounce buffer. Pins keep them shared; the
+ * section is for memory that is lost all the same. False: some of it was.
+ */
+static bool bounce_copy(struct blk_req *r, uint8_t *buf, size_t n, bool to_guest)
 {
+	struct gmem *gm = r->blk->dev.env.gm;
+	bool outside = !r->blk->section, intact = true;
+
+	if (outside)
+		gmem_enter(gm);
 	for (struct iovec *v = r->iov; n; v++) {
 		size_t part = MIN(n, v->iov_len);
 
@@ -184,6 +205,11 @@ static void bounce_copy(struct blk_req *r, uint8_t *buf, size_t n, bool to_guest
 		buf += part;
 		n -= part;
 	}
+	for (unsigned int i = 0; i < r->nr_pins; i++)
+		intact &= !gmem_check(gm, r->pin[i].pin.base, r->pin[i].pin.len);
+	if (outside)
+		gmem_leave(gm);
+	return intact;
 }
 
 static void advance(struct blk_req *r, size_t n)
@@ -234,8 +260,11 @@ static void step_data(struct blk_req *r)
 	r->io.off = r->pos;
 	if (r->bounce) {
 		r->piece = (struct iovec){ r->bounce, MIN(r->left, BOUNCE_SIZE) };
-		if (r->type == VIRTIO_BLK_T_OUT)
-			bounce_copy(r, r->bounce, r->piece.iov_len, false);
+		if (r->type == VIRTIO_BLK_T_OUT &&
+		    !bounce_copy(r, r->bounce, r->piece.iov_len, false)) {
+			finish(r, VIRTIO_BLK_S_IOERR);
+			return;
+		}
 		r->io.iov = &r->piece;
 		r->io.nr_iov = 1;
 	} else {
@@ -264,8 +293,10 @@ static void data_done(struct blk_req *r, int res)
 		finish(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	if (r->bounce && r->type == VIRTIO_BLK_T_IN)
-		bounce_copy(r, r->bounce, res, true);
+	if (r->bounce && r->type == VIRTIO_BLK_T_IN && !bounce_copy(r, r->bounce, res, true)) {
+		finish(r, VIRTIO_BLK_S_IOERR);
+		return;
+	}
 	advance(r, res);
 	if (r->left)
 		step_data(r);

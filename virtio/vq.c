@@ -108,11 +108,25 @@ int vq_begin(struct vq *vq)
 	return 0;
 }
 
+/* Is the memory of the ring gone, or some that a device has used and not asked for? */
+static bool ring_lost(struct vq *vq)
+{
+	if (gmem_intact(vq->gm))
+		return false;
+	if (!gmem_hit(vq->gm) && !gmem_check(vq->gm, vq->desc_addr, 16ULL * vq->num) &&
+	    !gmem_check(vq->gm, vq->driver_addr, 6 + 2ULL * vq->num) &&
+	    !gmem_check(vq->gm, vq->device_addr, 6 + 8ULL * vq->num))
+		return false;
+	vq_break(vq, "its memory was lost while it was in use");
+	return true;
+}
+
 void vq_end(struct vq *vq)
 {
 	uint16_t old = vq->published, new = vq->used_idx;
 	bool notify = false;
 
+	ring_lost(vq);
 	if (!vq->broken && old != new) {
 		/* Release: the entries and the data behind them are seen before the index. */
 		__atomic_store_n(&vq->used->idx, new, __ATOMIC_RELEASE);
@@ -127,6 +141,8 @@ void vq_end(struct vq *vq)
 		else
 			notify = !(ring_load(&vq->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
 		vq->published = new;
+		if (ring_lost(vq))
+			notify = false;
 	}
 	vq->desc = NULL;
 	vq->avail = NULL;
@@ -292,6 +308,8 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 	head = ring_load(&vq->avail->ring[vq->last_avail & (vq->num - 1)]);
 	memset(c, 0, sizeof(*c));
 	ret = read_chain(vq, head, c);
+	if (ring_lost(vq))
+		return E_RING;
 	if (ret == E_RING)
 		return ret;
 	if (ret == E_ADDR)
@@ -362,6 +380,11 @@ static int copy(struct vq *vq, const struct vq_chain *c, bool in, uint64_t off, 
 			memcpy(p, buf, part);
 		else
 			memcpy(buf, p, part);
+		ret = gmem_check(vq->gm, s->addr + off, part);
+		if (ret < 0) {
+			vq_log_addr(vq, s->addr + off, part, ret);
+			return ret;
+		}
 		buf += part;
 		len -= part;
 		off = 0;
@@ -385,5 +408,6 @@ void vq_log_addr(struct vq *vq, ipa_t addr, uint64_t len, int error)
 		  "%s: the guest gave a buffer of %" PRIu64 " bytes at %" PRIipa " that %s; the "
 		  "request fails", vq->name, len, addr,
 		  error == -EACCES ? "is private to the realm" :
+		  error == -EIO ? "was lost" :
 		  error == -EINVAL ? "wraps around" : "is not in its memory");
 }

@@ -12,6 +12,9 @@
  *  - a malformed ring (an index that jumps, a chain that loops, ...): the queue is broken for
  *    good, the device asks for a reset;
  *  - a buffer address that cannot be used: the request fails, nothing else.
+ * Memory that is lost in the middle of an access (see gmem.h) ends in the same two ways. A device
+ * that uses pointers from gmem_map() asks gmem_check() before it pushes; if it does not, and was
+ * hit, vq_end() breaks the queue rather than publish.
  */
 #ifndef VIRTIO_VQ_H
 #define VIRTIO_VQ_H

@@ -9,6 +9,12 @@
  * A pointer from gmem_map() is good only between gmem_enter() and gmem_leave(). A request that
  * outlives this section (asynchronous I/O) holds a pin; a conversion of the range waits for it.
  *
+ * The memory behind a pointer can be gone all the same: a page of a guest_memfd that the kernel has
+ * turned private, a file that was cut short, a memory error. An access then raises SIGBUS. In a
+ * section it is caught: the access ends on a page of zeros that takes the lost one's place, the
+ * door refuses the lost page from then on, and gmem_check() tells that what was done with it has
+ * failed. Outside of sections SIGBUS does what it did before.
+ *
  * This room does not know what a realm is: realm/ installs a guard that answers for it.
  */
 #ifndef CORE_GMEM_H
@@ -16,6 +22,7 @@
 
 #include <pthread.h>
 
+#include "vmm/core/log.h"
 #include "vmm/core/types.h"
 
 struct err;
@@ -41,13 +48,17 @@ struct gmem_guard {
  * @base: canonical IPA
  * @size: bytes
  * @host: where it is mapped here (in a realm: the shared backing)
- * @fd:   memfd behind it, or -1 for anonymous memory
+ * @fd:   file behind it from its offset 0, or -1 for anonymous memory
+ * @unit: bytes that are lost at once: a page of the host's, of hugetlbfs a huge one
+ * @lost: a bit per unit
  */
 struct gmem_region {
 	ipa_t base;
 	uint64_t size;
 	uint8_t *host;
 	int fd;
+	uint64_t unit;
+	_Atomic uint64_t *lost;
 };
 
 /**
@@ -55,7 +66,7 @@ struct gmem_region {
  * @cancel: asked once, from the converting thread, to bring the end of the request about; may be
  *          NULL; must not call back into gmem
  *
- * The caller owns the storage; all other fields belong to gmem.
+ * The caller owns the storage; all other fields belong to gmem, @base and @len can be read.
  */
 struct gmem_pin {
 	void (*cancel)(struct gmem_pin *pin);
@@ -72,6 +83,8 @@ struct gmem {
 	pthread_mutex_t pin_lock;
 	pthread_cond_t pin_gone;
 	struct gmem_pin *pins;
+	_Atomic unsigned int nr_lost;	/* units, of all regions */
+	struct log_rate rate;
 };
 
 /** gmem_init() - empty guest memory, no guard */
@@ -86,14 +99,34 @@ void gmem_set_guard(struct gmem *gm, const struct gmem_guard *guard);
 /**
  * gmem_add() - add a region; the fields of struct gmem_region
  *
- * Return: 0, -EINVAL (overlap, wrap, size 0), -ENOSPC.
+ * Return: 0, -EINVAL (overlap, wrap, size 0), -ENOSPC, -ENOMEM.
  */
 int gmem_add(struct gmem *gm, ipa_t base, uint64_t size, void *host, int fd, struct err *e);
 
 /** gmem_enter() - begin a section in which pointers from gmem_map() stay good */
 void gmem_enter(struct gmem *gm);
-/** gmem_leave() - end it */
-void gmem_leave(struct gmem *gm);
+/**
+ * gmem_leave() - end it
+ *
+ * Return: 0; -EIO: memory was lost under an access of this section, and nobody was told.
+ */
+int gmem_leave(struct gmem *gm);
+
+/**
+ * gmem_check() - was this memory there all the time?
+ * @gm: guest memory; the caller is between gmem_enter() and gmem_leave()
+ *
+ * To be asked after a pointer from gmem_map() was used, with the same arguments, and before
+ * anything is made of it. On an error what was read is worth nothing and what was written is
+ * nowhere: the request fails.
+ *
+ * Return: 0, -EIO.
+ */
+int gmem_check(struct gmem *gm, ipa_t ipa, uint64_t len);
+/** gmem_intact() - nothing at all is lost: what gmem_check() would say of every range */
+bool gmem_intact(struct gmem *gm);
+/** gmem_hit() - was memory lost under an access of this section, and gmem_check() did not tell? */
+bool gmem_hit(struct gmem *gm);
 
 /**
  * gmem_map() - the door: turn a guest's address into a pointer
@@ -103,11 +136,14 @@ void gmem_leave(struct gmem *gm);
  * @out: pointer to @len contiguous bytes; NULL on error
  *
  * Return: 0; -EINVAL (length 0, wrap-around); -EFAULT (not memory, or across the end of a region);
- * -EACCES (a page of the range is private to the realm).
+ * -EACCES (a page of the range is private to the realm); -EIO (a page of it was lost).
  */
 int gmem_map(struct gmem *gm, ipa_t ipa, uint64_t len, void **out);
 
-/** gmem_read() - copy out of guest memory through the door (enters and leaves by itself) */
+/**
+ * gmem_read() - copy out of guest memory through the door (enters and leaves by itself)
+ * Return: as gmem_map(); -EIO also if a page was lost meanwhile. So does gmem_write().
+ */
 int gmem_read(struct gmem *gm, ipa_t ipa, void *buf, uint64_t len);
 /** gmem_write() - copy into guest memory through the door (enters and leaves by itself) */
 int gmem_write(struct gmem *gm, ipa_t ipa, const void *buf, uint64_t len);
@@ -119,8 +155,12 @@ int gmem_write(struct gmem *gm, ipa_t ipa, const void *buf, uint64_t len);
  * The caller is between gmem_enter() and gmem_leave(). Errors as gmem_map().
  */
 int gmem_pin(struct gmem *gm, struct gmem_pin *pin, ipa_t ipa, uint64_t len, void **out);
-/** gmem_unpin() - the request is over; any thread, inside or outside a section */
-void gmem_unpin(struct gmem *gm, struct gmem_pin *pin);
+/**
+ * gmem_unpin() - the request is over; any thread, inside or outside a section
+ *
+ * Return: 0; -EIO: a page of it was lost meanwhile, nobody knows where the data went.
+ */
+int gmem_unpin(struct gmem *gm, struct gmem_pin *pin);
 
 /**
  * gmem_exclude() - keep all devices out of guest memory (they wait in gmem_enter())
@@ -141,5 +181,15 @@ void gmem_admit(struct gmem *gm);
  * Return: 0, or -ETIMEDOUT: then the range is still in use and must not be converted.
  */
 int gmem_drain(struct gmem *gm, ipa_t base, uint64_t len, unsigned int timeout_ms);
+
+/**
+ * gmem_restore() - memory that is shared again: put lost pages of a range back from their file
+ * @ipa: canonical IPA
+ *
+ * For who has made the range shared, before the guard lets devices in. Contents are the file's.
+ *
+ * Return: 0, or a negative errno: some pages are still lost, and refused.
+ */
+int gmem_restore(struct gmem *gm, ipa_t ipa, uint64_t len);
 
 #endif
