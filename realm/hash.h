@@ -16,6 +16,8 @@ enum realm_hash {
 
 /** realm_hash_len() - digest length in bytes */
 unsigned int realm_hash_len(enum realm_hash algo);
+/** realm_hash_name() - "sha-256", as tokens and reference values have it */
+const char *realm_hash_name(enum realm_hash algo);
 
 /**
  * realm_hash2() - digest of two pieces of memory, one after the other
@@ -25,5 +27,24 @@ unsigned int realm_hash_len(enum realm_hash algo);
  */
 int realm_hash2(enum realm_hash algo, const void *a, size_t alen, const void *b, size_t blen,
 		uint8_t *out);
+
+/**
+ * struct realm_hash_ctx - a digest in the making; may be copied
+ * @opaque: the library's state (SHA512_CTX has 216 bytes)
+ */
+struct realm_hash_ctx {
+	enum realm_hash algo;
+	uint64_t opaque[28];
+};
+
+/**
+ * realm_hash_init(), realm_hash_update(), realm_hash_final() - a digest of data that comes in parts
+ * @out: as for realm_hash2()
+ *
+ * Built without libcrypto the digest is zero; realm_hash2() tells.
+ */
+void realm_hash_init(struct realm_hash_ctx *c, enum realm_hash algo);
+void realm_hash_update(struct realm_hash_ctx *c, const void *p, size_t len);
+void realm_hash_final(struct realm_hash_ctx *c, uint8_t *out);
 
 #endif

@@ -32,6 +32,56 @@ int plan_add(struct plan *p, const struct plan_piece *piece, struct err *e)
 	return 0;
 }
 
+int plan_ram(struct plan *p, ipa_t base, uint64_t size, struct err *e)
+{
+	if (p->nr_ram == PLAN_MAX_RANGES)
+		return err_set(e, -ENOSPC, "RIPAS RAM: more than %d ranges", PLAN_MAX_RANGES);
+	if (!size || !IS_ALIGNED(base, GRANULE_SIZE) || !IS_ALIGNED(size, GRANULE_SIZE) ||
+	    size > UINT64_MAX - base)
+		return err_set(e, -EINVAL, "RIPAS RAM: %#" PRIx64 " bytes at %" PRIipa
+			       ": address and size must be multiples of 4 KiB", size, base);
+	p->ram[p->nr_ram++] = (struct plan_range){ base, size };
+	return 0;
+}
+
+ipa_t plan_ram_run(const struct plan *p, ipa_t base, ipa_t top, bool *ram)
+{
+	for (unsigned int i = 0; i < p->nr_ram; i++) {
+		const struct plan_range *g = &p->ram[i];
+
+		if (base >= g->base + g->size)
+			continue;
+		*ram = base >= g->base;
+		return MIN(top, *ram ? g->base + g->size : g->base);
+	}
+	*ram = false;
+	return top;
+}
+
+/* Ascending, without overlaps and touching neighbours. */
+static void join_ranges(struct plan *p)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 1; i < p->nr_ram; i++) {
+		struct plan_range key = p->ram[i];
+		unsigned int k = i;
+
+		for (; k > 0 && p->ram[k - 1].base > key.base; k--)
+			p->ram[k] = p->ram[k - 1];
+		p->ram[k] = key;
+	}
+	for (unsigned int i = 0; i < p->nr_ram; i++) {
+		struct plan_range *last = n ? &p->ram[n - 1] : NULL, *g = &p->ram[i];
+
+		if (last && g->base <= last->base + last->size)
+			last->size = MAX(last->base + last->size, g->base + g->size) - last->base;
+		else
+			p->ram[n++] = *g;
+	}
+	p->nr_ram = n;
+}
+
 int plan_check(struct plan *p, ipa_t base, uint64_t size, struct err *e)
 {
 	for (unsigned int i = 1; i < p->nr; i++) {
@@ -57,6 +107,22 @@ int plan_check(struct plan *p, ipa_t base, uint64_t size, struct err *e)
 				       "(%#" PRIx64 " bytes from %" PRIipa "): give more with -m",
 				       c->name, c->ipa, c->ipa + c->span, size, base);
 	}
+	for (unsigned int i = 0; i < p->nr_ram; i++) {
+		const struct plan_range *g = &p->ram[i];
+
+		if (g->base < base || g->base - base > size || g->size > size - (g->base - base))
+			return err_set(e, -EINVAL,
+				       "RIPAS RAM (%" PRIipa " to %" PRIipa ") is not within RAM "
+				       "(%#" PRIx64 " bytes from %" PRIipa ")", g->base,
+				       g->base + g->size, size, base);
+	}
+	for (unsigned int i = 0; i < p->nr; i++) {
+		int ret = plan_ram(p, p->piece[i].ipa, p->piece[i].span, e);
+
+		if (ret < 0)
+			return ret;
+	}
+	join_ranges(p);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 struct err;
 
 #define PLAN_MAX_PIECES 8
+#define PLAN_MAX_RANGES (PLAN_MAX_PIECES + 16)
 
 /**
  * struct plan_piece - a contiguous part of the initial image
@@ -39,9 +40,21 @@ struct plan_piece {
 	bool measured;
 };
 
+struct plan_range {
+	ipa_t base;
+	uint64_t size;
+};
+
+/**
+ * struct plan - the whole of it
+ * @ram: ranges that have RIPAS RAM when the realm starts; plan_check() adds the pieces, sorts and
+ *       joins. A plain VM does not ask.
+ */
 struct plan {
 	struct plan_piece piece[PLAN_MAX_PIECES];	/* ascending by ipa after plan_check() */
 	unsigned int nr;
+	struct plan_range ram[PLAN_MAX_RANGES];
+	unsigned int nr_ram;
 	ipa_t pc;
 	uint64_t x[8];
 };
@@ -53,7 +66,21 @@ struct plan {
 int plan_add(struct plan *p, const struct plan_piece *piece, struct err *e);
 
 /**
- * plan_check() - sort by IPA and refuse pieces that overlap or leave RAM
+ * plan_ram() - a range shall have RIPAS RAM at the start
+ * Return: 0, -ENOSPC, -EINVAL (unaligned, empty, wrap).
+ */
+int plan_ram(struct plan *p, ipa_t base, uint64_t size, struct err *e);
+
+/**
+ * plan_ram_run() - how far what the plan says of @base goes on
+ * @ram: set to whether it is RIPAS RAM
+ *
+ * After plan_check(). Return: end (exclusive, at most @top) of the stretch.
+ */
+ipa_t plan_ram_run(const struct plan *p, ipa_t base, ipa_t top, bool *ram);
+
+/**
+ * plan_check() - sort by IPA and refuse pieces that overlap or leave RAM, and ranges that do
  * @base, @size: RAM
  */
 int plan_check(struct plan *p, ipa_t base, uint64_t size, struct err *e);

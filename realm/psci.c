@@ -22,6 +22,13 @@ bool psci_is_call(uint32_t fid)
 	return (fid & ~(PSCI_SMC64 | PSCI_LAST)) == PSCI_VERSION;
 }
 
+bool psci_names_cpu(uint32_t fid)
+{
+	uint32_t base = fid & ~PSCI_SMC64;
+
+	return base == PSCI_CPU_ON || base == PSCI_AFFINITY_INFO;
+}
+
 /* The calls that have a 64-bit form; the others exist with 32 bits only. */
 static bool has_smc64(uint32_t fid)
 {
