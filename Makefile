@@ -100,6 +100,9 @@ $(O)/%.o: %.c $(O)/flags $(O)/config.mk
 	$(if $(Q),@echo "  CC      $<")
 	$(Q)$(CC) $(ALL_CFLAGS) $(HAVE) -MMD -MP -c -o $@ $<
 
+# what the assembler includes is not seen by -MMD
+$(O)/vmm/profile.o: $(wildcard configs/profiles/*.profile)
+
 $(LIB): $(LIB_OBJ)
 	$(if $(Q),@echo "  AR      $@")
 	$(Q)rm -f $@ && $(CROSS_COMPILE)ar rcs $@ $^
@@ -157,7 +160,8 @@ MAN := $(wildcard man/*.[17]) $(patsubst man/%.in,build/man/%,$(wildcard man/*.1
 
 build/man/optman: $(OPTMAN_SRC) $(wildcard vmm/*.h vmm/core/*.h vmm/board/*.h realm/*.h)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(HOSTCC) -std=gnu11 -D_GNU_SOURCE -I. -pthread -o $@ $(OPTMAN_SRC)
+	$(Q)$(HOSTCC) -std=gnu11 -D_GNU_SOURCE -I. -pthread -ffunction-sections -Wl,--gc-sections \
+		-o $@ $(OPTMAN_SRC)
 
 build/man/%.1: man/%.1.in build/man/optman
 	$(Q)build/man/optman > $@.options

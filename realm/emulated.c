@@ -22,12 +22,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "realm/attest.h"
 #include "realm/realm.h"
 #include "realm/slots.h"
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
 
-#define DRAIN_MS 5000		/* how long a conversion waits for I/O on its pages */
 #define LOWER_SLOTS_MAX 4096	/* pieces of the lower half with --emulated-strict */
 
 /*
@@ -42,7 +42,7 @@ static const struct {
 	{ 0xc0010000, 0xffffffff },
 };
 
-static struct log_rate abort_rate, convert_rate;
+static struct log_rate abort_rate, convert_rate, token_rate;
 
 static int emu_create(struct realm *r, struct err *e)
 {
@@ -61,6 +61,9 @@ static int emu_create(struct realm *r, struct err *e)
 		if (!kvm_cap_sys(r->kvm, need[i].cap))
 			return err_set(e, -EOPNOTSUPP, "an emulated realm needs %s, which this host's "
 				       "KVM lacks; use a newer kernel", need[i].what);
+	ret = attest_open(r->keys_dir, r->token_form, &r->attest, e);
+	if (ret < 0)
+		return ret;
 	ret = kvm_vm_create(r->kvm, A64_VM_TYPE_IPA_SIZE(r->split.bits), e);
 	if (ret < 0)
 		return ret;
@@ -133,20 +136,6 @@ static void private_memory(struct realm *r)
 	log_debug("emulated realm: private memory in a guest_memfd, not mapped in realmtool");
 }
 
-static bool guard_shared(const void *ctx, ipa_t ipa, uint64_t len)
-{
-	const struct realm *r = ctx;
-
-	return ripas_is_shared(&r->ripas, ipa, len);
-}
-
-static ipa_t guard_canonical(const void *ctx, ipa_t ipa)
-{
-	const struct realm *r = ctx;
-
-	return ipa_canonical(&r->split, ipa);
-}
-
 static void *rsi_get(void *ctx, ipa_t ipa)
 {
 	return rsi_granule(ctx, ipa);
@@ -171,17 +160,47 @@ static int rsi_rim(void *ctx, uint8_t rim[REALM_HASH_MAX])
 	return r->hooks.measure(r->hooks.ctx, rim);
 }
 
+static int rsi_token(void *ctx, struct token_request *rq, uint8_t *token, size_t *len)
+{
+	struct realm *r = ctx;
+	struct err e;
+	int ret = attest_token(r->attest, rq, token, len, &e);
+
+	if (ret < 0)
+		log_rated(&token_rate, LOG_WARNING, "RSI_ATTESTATION_TOKEN_INIT refused: %s", e.msg);
+	return ret;
+}
+
 static const struct rsi_ops monitor_ops = {
 	.granule = rsi_get,
 	.granule_put = rsi_put,
 	.convert = rsi_convert,
 	.rim = rsi_rim,
+	.token = rsi_token,
 };
+
+/* All of the RAM; with --emulated-strict what is RIPAS RAM when the realm starts. */
+static int lower_slots(struct realm *r, struct err *e)
+{
+	ipa_t top = r->ram_base + r->ram_size;
+
+	for (ipa_t at = r->ram_base, end; at < top; at = end) {
+		enum ripas_state state = RIPAS_RAM;
+		int ret = 0;
+
+		end = r->strict ? ripas_run(&r->ripas, at, top, &state) : top;
+		if (state == RIPAS_RAM)
+			ret = slots_add(r->slots, at, end - at);
+		if (ret < 0)
+			return err_set(e, ret, "memory slot at %" PRIipa ": %s", at,
+				       strerror(-ret));
+	}
+	return 0;
+}
 
 static int emu_add_ram(struct realm *r, struct err *e)
 {
 	const struct slots_ops lower = { lower_slot, r };
-	const struct gmem_guard guard = { guard_canonical, guard_shared, r };
 	struct kvm_slot alias = {
 		.slot = r->next_slot++,
 		.ipa = ipa_to_alias(&r->split, r->ram_base),
@@ -194,7 +213,7 @@ static int emu_add_ram(struct realm *r, struct err *e)
 	if (ret < 0)
 		return ret;
 	private_memory(r);
-	ret = ripas_init(&r->ripas, r->ram_base, r->ram_size, RIPAS_RAM, e);
+	ret = realm_ripas(r, e);
 	if (ret < 0)
 		return ret;
 	alias.host = r->shared;
@@ -205,9 +224,9 @@ static int emu_add_ram(struct realm *r, struct err *e)
 	r->slots = slots_new(&lower, 64, LOWER_SLOTS_MAX);
 	if (!r->slots)
 		return err_set(e, -ENOMEM, "no memory for the list of slots");
-	ret = slots_add(r->slots, r->ram_base, r->ram_size);
+	ret = lower_slots(r, e);
 	if (ret < 0)
-		return err_set(e, ret, "memory slot at %" PRIipa ": %s", r->ram_base, strerror(-ret));
+		return ret;
 	r->rsi = (struct rsi){
 		.ops = &monitor_ops,
 		.ctx = r,
@@ -216,7 +235,7 @@ static int emu_add_ram(struct realm *r, struct err *e)
 		.algo = r->algo,
 	};
 	memcpy(r->rsi.rpv, r->rpv, sizeof(r->rpv));
-	gmem_set_guard(r->gm, &guard);
+	realm_guard(r);
 	return gmem_add(r->gm, r->ram_base, r->ram_size, r->shared, r->shared_fd, e);
 }
 
@@ -296,13 +315,13 @@ static int make_private(struct realm *r, ipa_t base, uint64_t len)
 	gmem_exclude(r->gm);
 	ripas_set(&r->ripas, base, len, RIPAS_RAM);
 	gmem_admit(r->gm);
-	ret = gmem_drain(r->gm, base, len, DRAIN_MS);
+	ret = gmem_drain(r->gm, base, len, REALM_DRAIN_MS);
 	if (!ret)
 		ret = strict_slots(r, base, len, true);
 	if (ret < 0) {
 		if (ret == -ETIMEDOUT)
 			log_rated(&convert_rate, LOG_ERROR, "device I/O on %" PRIipa " did not end "
-				  "within %d s: the page stays shared", base, DRAIN_MS / 1000);
+				  "within %d s: the page stays shared", base, REALM_DRAIN_MS / 1000);
 		ripas_set(&r->ripas, base, len, RIPAS_EMPTY);
 		return ret;
 	}
@@ -366,28 +385,6 @@ static int inject_undefined(struct kvm_vcpu *v)
 	return ret;
 }
 
-/* PSCI: the lock makes "is it off?" and "switch it on" one step. */
-static uint32_t psci(struct realm *r, struct kvm_vcpu *v, uint64_t *x)
-{
-	enum psci_next next = psci_call(r->hooks.psci, r->hooks.ctx, &r->split, x);
-
-	switch (next) {
-	case PSCI_RETURN:
-		break;
-	case PSCI_WAIT:
-		r->hooks.cpu_wait(r->hooks.ctx, v->id);
-		break;
-	case PSCI_CPU_IS_OFF:
-		r->hooks.cpu_off(r->hooks.ctx, v->id);
-		return 0;
-	case PSCI_SYSTEM_OFF:
-	case PSCI_SYSTEM_RESET:
-		r->hooks.system_end(r->hooks.ctx, next == PSCI_SYSTEM_RESET);
-		return 0;
-	}
-	return (1U << PSCI_NR_REGS) - 1;
-}
-
 static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
 {
 	uint64_t x[RSI_NR_REGS];
@@ -401,9 +398,9 @@ static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
 			return REALM_EXIT_OTHER;
 	pthread_mutex_lock(&r->lock);
 	if (psci_is_call(x[0])) {
-		written = psci(r, v, x);
+		written = realm_psci(r, r->hooks.psci, r->hooks.ctx, v, x);
 	} else {
-		written = rsi_call(&r->rsi, x);
+		written = rsi_call(&r->rsi, attest_rec(r->attest, v->id), x);
 		r->stat.rsi_calls++;
 	}
 	pthread_mutex_unlock(&r->lock);
@@ -443,8 +440,23 @@ static enum realm_exit emu_exit(struct realm *r, struct kvm_vcpu *v, ipa_t *ipa)
 	return kvm_vcpu_abort(v) < 0 ? REALM_EXIT_OTHER : REALM_EXIT_RUN;
 }
 
+/* The numbers are measured. A host that cannot change them shows the guest its own. */
+static int emu_vcpu(struct realm *r, struct kvm_vcpu *v, struct err *e)
+{
+	int ret = realm_pin_debug(r, v, e);
+
+	/* what is measured is what was asked for */
+	if (ret != -EOPNOTSUPP && ret != -EINVAL)
+		return ret;
+	if (v->id == 0)
+		log_debug("emulated realm: %s", e->msg);
+	return 0;
+}
+
 static void emu_destroy(struct realm *r)
 {
+	attest_close(r->attest);
+	r->attest = NULL;
 	slots_free(r->slots);
 	r->slots = NULL;
 }
@@ -455,6 +467,7 @@ const struct realm_ops realm_emulated = {
 	.create = emu_create,
 	.add_ram = emu_add_ram,
 	.configure = emu_configure,
+	.vcpu = emu_vcpu,
 	.populate = emu_populate,
 	.exit = emu_exit,
 	.convert = emu_convert,

@@ -18,6 +18,9 @@ int realm_init(struct realm *r, struct err *e)
 	r->shared = NULL;
 	r->shared_fd = r->gmem_fd = -1;
 	r->slots = NULL;
+	r->rmi = NULL;
+	r->generation = NULL;
+	r->shared_is_gmem = false;
 	r->next_slot = 0;
 	r->told_no_bit = false;
 	memset(&r->ripas, 0, sizeof(r->ripas));
@@ -36,7 +39,9 @@ void realm_destroy(struct realm *r)
 	if (r->ops->destroy)
 		r->ops->destroy(r);
 	ripas_destroy(&r->ripas);
-	if (r->shared)
+	if (r->shared && r->shared_is_gmem)
+		r->kvm->sys->munmap(r->shared, r->ram_size);
+	else if (r->shared)
 		munmap(r->shared, r->ram_size);
 	if (r->shared_fd >= 0)
 		close(r->shared_fd);
@@ -75,7 +80,8 @@ int realm_set_rom(struct realm *r, unsigned int slot, ipa_t ipa, uint64_t size, 
 		.gmem = -1,
 	};
 
-	return kvm_set_slot(r->kvm, &s, NULL);
+	/* A KVM realm's guest would get a mapping that can be written (and WARN, series v14). */
+	return r->ops->rom_by_exit ? 0 : kvm_set_slot(r->kvm, &s, NULL);
 }
 
 int realm_add_rom(struct realm *r, ipa_t ipa, uint64_t size, void *host, unsigned int *slot,
@@ -147,6 +153,126 @@ int realm_fill(struct realm *r, const struct plan_piece *piece, void *dst, struc
 	log_debug("%s: %" PRIu64 " bytes at %" PRIipa, piece->name, piece->len, piece->ipa);
 	return plan_read(piece, 0, dst, whole, e);
 }
+
+/* ---- shared by the back ends ------------------------------------------------------------------ */
+
+static bool guard_shared(const void *ctx, ipa_t ipa, uint64_t len)
+{
+	const struct realm *r = ctx;
+
+	return ripas_is_shared(&r->ripas, ipa, len);
+}
+
+static ipa_t guard_canonical(const void *ctx, ipa_t ipa)
+{
+	const struct realm *r = ctx;
+
+	return ipa_canonical(&r->split, ipa);
+}
+
+void realm_guard(struct realm *r)
+{
+	const struct gmem_guard guard = { guard_canonical, guard_shared, r };
+
+	gmem_set_guard(r->gm, &guard);
+}
+
+int realm_ripas(struct realm *r, struct err *e)
+{
+	ipa_t top = r->ram_base + r->ram_size;
+	int ret = ripas_init(&r->ripas, r->ram_base, r->ram_size, RIPAS_EMPTY, e);
+
+	for (ipa_t at = r->ram_base, end; at < top && !ret; at = end) {
+		bool ram;
+
+		end = plan_ram_run(r->plan, at, top, &ram);
+		if (ram)
+			ripas_set(&r->ripas, at, end - at, RIPAS_RAM);
+	}
+	return ret;
+}
+
+/* PSCI: the lock makes "is it off?" and "switch it on" one step. */
+uint32_t realm_psci(struct realm *r, const struct psci_ops *ops, void *ctx, struct kvm_vcpu *v,
+		    uint64_t *x)
+{
+	enum psci_next next = psci_call(ops, ctx, &r->split, x);
+
+	switch (next) {
+	case PSCI_RETURN:
+		break;
+	case PSCI_WAIT:
+		r->hooks.cpu_wait(r->hooks.ctx, v->id);
+		break;
+	case PSCI_CPU_IS_OFF:
+		r->hooks.cpu_off(r->hooks.ctx, v->id);
+		return 0;
+	case PSCI_SYSTEM_OFF:
+	case PSCI_SYSTEM_RESET:
+		r->hooks.system_end(r->hooks.ctx, next == PSCI_SYSTEM_RESET);
+		return 0;
+	}
+	return (1U << PSCI_NR_REGS) - 1;
+}
+
+/* ID_AA64DFR0_EL1: numbers minus one */
+#define DFR0_BRPS	12
+#define DFR0_WRPS	20
+#define DFR0_CTX_CMPS	28
+#define DFR0_FIELD(v, at)	((unsigned int)((v) >> (at) & 0xf))
+#define DFR0_SET(v, at, n)	(((v) & ~(UINT64_C(0xf) << (at))) | (uint64_t)(n) << (at))
+
+int realm_pin_debug(struct realm *r, struct kvm_vcpu *v, struct err *e)
+{
+	unsigned int bps, wps;
+	uint64_t old, new;
+	int ret = kvm_get_reg(v, A64_ID_AA64DFR0_EL1, &old);
+
+	if (ret < 0)
+		return err_set(e, ret, "vCPU %u: ID_AA64DFR0_EL1: %s", v->id, strerror(-ret));
+	bps = DFR0_FIELD(old, DFR0_BRPS) + 1;
+	wps = DFR0_FIELD(old, DFR0_WRPS) + 1;
+	if (v->id == 0) {
+		r->host_breakpoints = bps;
+		r->host_watchpoints = wps;
+	}
+	if (bps < r->breakpoints)
+		return err_set(e, -EINVAL, "--breakpoints %u: this host can give a guest %u",
+			       r->breakpoints, bps);
+	if (wps < r->watchpoints)
+		return err_set(e, -EINVAL, "--watchpoints %u: this host can give a guest %u",
+			       r->watchpoints, wps);
+	new = DFR0_SET(old, DFR0_WRPS, r->watchpoints - 1);
+	old = new;
+	new = DFR0_SET(new, DFR0_BRPS, r->breakpoints - 1);
+	/* breakpoints that compare contexts are some of them */
+	if (DFR0_FIELD(new, DFR0_CTX_CMPS) > r->breakpoints - 1)
+		new = DFR0_SET(new, DFR0_CTX_CMPS, r->breakpoints - 1);
+	ret = new == old && wps == r->watchpoints ? 0 : kvm_set_reg(v, A64_ID_AA64DFR0_EL1, new);
+	if (ret == -EINVAL && new != old) {
+		/*
+		 * KVM lets the number of watchpoints be lowered and not that of breakpoints, because
+		 * those that compare contexts are the last ones of the hardware's.
+		 */
+		ret = wps == r->watchpoints ? 0 : kvm_set_reg(v, A64_ID_AA64DFR0_EL1, old);
+		if (!ret && r->debug_exact)
+			return err_set(e, -EOPNOTSUPP, "--breakpoints %u: a guest of this host has %u, and "
+				       "this kernel cannot make it fewer: give --breakpoints %u",
+				       r->breakpoints, bps, bps);
+		if (!ret) {
+			log_info("the guest has %u breakpoints: this kernel cannot lower their number to "
+				 "%u", bps, r->breakpoints);
+			r->breakpoints = bps;
+		}
+	}
+	if (ret < 0)
+		return err_set(e, ret == -EINVAL ? -EOPNOTSUPP : ret, "vCPU %u: this KVM cannot give "
+			       "the guest %u breakpoints and %u watchpoints: %s", v->id,
+			       r->breakpoints, r->watchpoints, strerror(-ret));
+	return 0;
+}
+
+/* ---- the monitor's and the debugger's door ---------------------------------------------------- */
 
 void *rsi_granule(struct realm *r, ipa_t ipa)
 {

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+#include "realm/host.h"
 #include "realm/ipa.h"
 #include "realm/plan.h"
 #include "realm/psci.h"
@@ -29,30 +30,43 @@ enum realm_exit {
 /**
  * struct realm_ops - a back end; each returns 0 or a negative errno with @e filled
  * @io_at_alias: KVM must be told the alias of in-kernel devices (see realm_kernel_io())
+ * @rom_by_exit: no read-only memslots: what is not RAM is read by MMIO exits
+ * @rmm_cpus:   the monitor keeps the vCPUs' registers: user space that switches a vCPU on does no
+ *              more than to let it run
+ * @no_debug:   nobody can look into the guest
  * @create:     create the VM in r->kvm with the right type; check what the host must offer
  * @add_ram:    back RAM, give it to KVM and to guest memory
  * @configure:  after the VM exists, before vCPUs are made
+ * @features:   vCPU features this guest must have or cannot have, before KVM_ARM_VCPU_INIT
+ * @vcpu:       after KVM_ARM_VCPU_INIT of each vCPU
  * @populate:   carry out the plan's pieces
  * @finalise:   all vCPUs exist and vCPU 0 has its registers: last step before they run
  * @exit:       look at an exit of @v before anybody else
+ * @abort:      answer the MMIO exit of @v with an external abort; NULL: kvm_vcpu_abort()
+ * @failed:     KVM_RUN of @v failed with @err: go on (RUN), or OTHER and perhaps @e filled
  * @convert:    change a range of RAM to @state; see struct rsi_ops
  * @destroy:    free the back end's own state; descriptors of KVM are closed by the caller
  */
 struct realm_ops {
 	const char *name;
-	bool io_at_alias;
+	bool io_at_alias, rom_by_exit, rmm_cpus, no_debug;
 	int (*create)(struct realm *r, struct err *e);
 	int (*add_ram)(struct realm *r, struct err *e);
 	int (*configure)(struct realm *r, struct err *e);
+	void (*features)(struct realm *r, uint32_t *features);
+	int (*vcpu)(struct realm *r, struct kvm_vcpu *v, struct err *e);
 	int (*populate)(struct realm *r, const struct plan *p, struct err *e);
 	int (*finalise)(struct realm *r, struct err *e);
 	enum realm_exit (*exit)(struct realm *r, struct kvm_vcpu *v, ipa_t *ipa);
+	int (*abort)(struct realm *r, struct kvm_vcpu *v);
+	enum realm_exit (*failed)(struct realm *r, struct kvm_vcpu *v, int err, struct err *e);
 	int (*convert)(struct realm *r, ipa_t base, ipa_t top, enum ripas_state state, ipa_t *done);
 	void (*destroy)(struct realm *r);
 };
 
 extern const struct realm_ops realm_plain;
 extern const struct realm_ops realm_emulated;
+extern const struct realm_ops realm_kvm;
 
 /**
  * struct realm_hooks - what a back end needs of the machine above it
@@ -64,6 +78,11 @@ extern const struct realm_ops realm_emulated;
  * @system_end:  the guest switched itself off, or wants a reset
  * @fatal:       the machine cannot go on; @why is one line
  * @measure:     compute the Realm Initial Measurement of what was populated; may take long
+ * @vcpu:        vCPU @id, NULL: there are not so many
+ * @progress:    @done of @total bytes of the image are in place; true: stop, the user wants out.
+ *               May be NULL
+ * @dma_mapped:  is some of [ipa, ipa + len) mapped for a device's DMA? Then its shared pages must
+ *               stay what they are. NULL: there is no such device
  */
 struct realm_hooks {
 	void (*stop_vcpus)(void *ctx);
@@ -74,6 +93,9 @@ struct realm_hooks {
 	void (*cpu_wait)(void *ctx, unsigned int cpu);
 	void (*system_end)(void *ctx, bool reset);
 	void (*fatal)(void *ctx, const char *why);
+	struct kvm_vcpu *(*vcpu)(void *ctx, unsigned int id);
+	bool (*progress)(void *ctx, uint64_t done, uint64_t total);
+	bool (*dma_mapped)(void *ctx, ipa_t ipa, uint64_t len);
 	void *ctx;
 };
 
@@ -97,7 +119,17 @@ struct realm {
 	const char *hugetlbfs;		/* plain VM only */
 	enum realm_hash algo;
 	uint8_t rpv[RSI_RPV_SIZE];
+	bool rpv_set;
 	bool strict;			/* EMPTY ranges leave the lower slot */
+	const char *keys_dir;		/* emulated: struct attest; NULL: the user's own */
+	enum token_form token_form;	/* emulated: of which RMM its tokens are */
+	const struct plan *plan;	/* until the first vCPU runs: which ranges are RIPAS RAM */
+	unsigned int breakpoints, watchpoints;
+	bool debug_exact;		/* these numbers and no others */
+	bool pmu;			/* a back end that has none may clear it */
+	bool best_effort;		/* warn of what the host cannot do, instead of refusing */
+	bool psci_user;			/* KVM realm: PSCI is answered here, not by the kernel */
+	struct realm_host_want host_want;
 
 	/* what has become of it */
 	uint8_t *shared;		/* mapping of the memory that devices reach */
@@ -106,6 +138,11 @@ struct realm {
 	struct ripas ripas;
 	struct rsi rsi;
 	struct slots *slots;
+	struct rmi *rmi;
+	const char *generation;		/* KVM realm: name of the host's interface */
+	unsigned int host_breakpoints, host_watchpoints;	/* that the host can give */
+	struct attest *attest;		/* emulated: keys, and tokens in the making */
+	bool shared_is_gmem;		/* the shared side is a mapping of gmem_fd */
 	unsigned int next_slot;
 	pthread_mutex_t lock;		/* serialises RSI calls and conversions */
 	_Atomic bool told_no_bit;	/* one warning of a guest that does not know realms */
@@ -168,5 +205,28 @@ int realm_debug_mem(struct realm *r, ipa_t ipa, void *buf, uint64_t len, bool wr
 /* shared by the back ends */
 int realm_alloc_shared(struct realm *r, bool memfd, struct err *e);
 int realm_fill(struct realm *r, const struct plan_piece *piece, void *dst, struct err *e);
+/** realm_ripas() - make the RIPAS map as the plan has it at the start */
+int realm_ripas(struct realm *r, struct err *e);
+/** realm_guard() - let the door of guest memory ask the RIPAS map */
+void realm_guard(struct realm *r);
+/**
+ * realm_psci() - a PSCI call of @v in x[]; realm.lock is held
+ * @ops, @ctx: the CPUs (hooks.psci, hooks.ctx, or what stands in front of them)
+ *
+ * Return: registers written, a bit each.
+ */
+uint32_t realm_psci(struct realm *r, const struct psci_ops *ops, void *ctx, struct kvm_vcpu *v,
+		    uint64_t *x);
+/**
+ * realm_pin_debug() - the guest has as many breakpoints and watchpoints as were asked for
+ *
+ * KVM refuses to lower the number of breakpoints. Then r->breakpoints becomes what the guest has,
+ * unless r->debug_exact.
+ *
+ * Return: 0; -EINVAL: the host has fewer; -EOPNOTSUPP: this KVM cannot change them.
+ */
+int realm_pin_debug(struct realm *r, struct kvm_vcpu *v, struct err *e);
+
+#define REALM_DRAIN_MS 5000		/* how long a conversion waits for I/O on its pages */
 
 #endif

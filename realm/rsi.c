@@ -2,10 +2,12 @@
 /*
  * Argument checks and their order follow the RMM specification 1.0 (Arm DEN0137), chapter "Realm
  * Services Interface", and TF-RMM where the specification leaves a choice. tests/guests/RSI.md
- * lists them row by row; the payload tests/guests/rsi.c runs them from inside a guest.
+ * lists them row by row; the payload tests/guests/rsi.c runs them from inside a guest. A realm here
+ * has none of the features that came with 1.1: such a guest finds no auxiliary planes.
  */
 #include "realm/rsi.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/core/log.h"
@@ -30,9 +32,18 @@ static uint32_t answer(uint64_t *x, uint64_t status, uint64_t x1, uint64_t x2)
 
 static uint32_t version(uint64_t *x)
 {
-	/* Both the version offered and the highest one; only the status tells whether they met. */
-	return answer(x, x[1] == RSI_ABI_1_0 ? RSI_SUCCESS : RSI_ERROR_INPUT, RSI_ABI_1_0,
-		      RSI_ABI_1_0);
+	/* As asked, or else the highest; and the highest. Only the status tells if they met. */
+	if (x[1] != RSI_ABI_1_0 && x[1] != RSI_ABI_1_1)
+		return answer(x, RSI_ERROR_INPUT, RSI_ABI_1_1, RSI_ABI_1_1);
+	return answer(x, RSI_SUCCESS, x[1], RSI_ABI_1_1);
+}
+
+static int initial_measurement(struct rsi *r)
+{
+	int ret = r->rim_known ? 0 : r->ops->rim(r->ctx, r->rim);
+
+	r->rim_known = !ret;
+	return ret;
 }
 
 static uint32_t measurement_read(struct rsi *r, uint64_t *x)
@@ -41,11 +52,8 @@ static uint32_t measurement_read(struct rsi *r, uint64_t *x)
 
 	if (index > RSI_NR_REMS)
 		return answer(x, RSI_ERROR_INPUT, 0, 0);
-	if (index == 0 && !r->rim_known) {
-		if (r->ops->rim(r->ctx, r->rim) < 0)
-			return answer(x, RSI_ERROR_UNKNOWN, 0, 0);
-		r->rim_known = true;
-	}
+	if (index == 0 && initial_measurement(r) < 0)
+		return answer(x, RSI_ERROR_UNKNOWN, 0, 0);
 	x[0] = RSI_SUCCESS;
 	memcpy(&x[1], index ? r->rem[index - 1] : r->rim, REALM_HASH_MAX);
 	return X(9) - 1;	/* x0..x8 */
@@ -69,22 +77,6 @@ static uint32_t measurement_extend(struct rsi *r, uint64_t *x)
 	return answer(x, RSI_SUCCESS, 0, 0);
 }
 
-/* Attestation comes with the measurement tool; until then no token can be started. */
-static uint32_t token_init(uint64_t *x)
-{
-	return answer(x, RSI_ERROR_UNKNOWN, 0, 0);
-}
-
-static uint32_t token_continue(struct rsi *r, uint64_t *x)
-{
-	uint64_t ipa = x[1], off = x[2], size = x[3];
-
-	if (!IS_ALIGNED(ipa, GRANULE_SIZE) || off >= GRANULE_SIZE || size > GRANULE_SIZE - off ||
-	    !ipa_range_protected(&r->split, ipa, ipa + GRANULE_SIZE))
-		return answer(x, RSI_ERROR_INPUT, 0, 0);
-	return answer(x, RSI_ERROR_STATE, 0, 0);
-}
-
 /* A structure that the guest named: aligned to its size, protected, RIPAS RAM. */
 static void *structure(struct rsi *r, ipa_t ipa, uint64_t size)
 {
@@ -92,6 +84,59 @@ static void *structure(struct rsi *r, ipa_t ipa, uint64_t size)
 	    ripas_get(r->ripas, ipa) != RIPAS_RAM)
 		return NULL;
 	return r->ops->granule(r->ctx, ALIGN_DOWN(ipa, GRANULE_SIZE));
+}
+
+void rsi_rec_reset(struct rsi_rec *rec)
+{
+	free(rec->token);
+	*rec = (struct rsi_rec){ 0 };
+}
+
+/* The measurements are those of now: a later extension belongs to the next token. */
+static uint32_t token_init(struct rsi *r, struct rsi_rec *rec, uint64_t *x)
+{
+	struct token_request rq = { .algo = r->algo };
+
+	if (!rec)
+		return answer(x, RSI_ERROR_UNKNOWN, 0, 0);
+	/* ends what was begun before, whatever becomes of this one */
+	rsi_rec_reset(rec);
+	if (initial_measurement(r) < 0)
+		return answer(x, RSI_ERROR_UNKNOWN, 0, 0);
+	/* x1..x8, little endian, as the guest's memory would hold them */
+	memcpy(rq.challenge, &x[1], sizeof(rq.challenge));
+	memcpy(rq.rpv, r->rpv, sizeof(rq.rpv));
+	memcpy(rq.rim, r->rim, sizeof(rq.rim));
+	memcpy(rq.rem, r->rem, sizeof(rq.rem));
+	rec->token = malloc(TOKEN_MAX);
+	if (!rec->token || r->ops->token(r->ctx, &rq, rec->token, &rec->len) < 0) {
+		rsi_rec_reset(rec);
+		return answer(x, RSI_ERROR_UNKNOWN, 0, 0);
+	}
+	return answer(x, RSI_SUCCESS, TOKEN_MAX, 0);
+}
+
+static uint32_t token_continue(struct rsi *r, struct rsi_rec *rec, uint64_t *x)
+{
+	uint64_t ipa = x[1], off = x[2], size = x[3], n;
+	uint8_t *p;
+
+	if (!IS_ALIGNED(ipa, GRANULE_SIZE) || off >= GRANULE_SIZE || size > GRANULE_SIZE - off ||
+	    !ipa_range_protected(&r->split, ipa, ipa + GRANULE_SIZE))
+		return answer(x, RSI_ERROR_INPUT, 0, 0);
+	if (!rec || !rec->token)
+		return answer(x, RSI_ERROR_STATE, 0, 0);
+	p = structure(r, ipa, GRANULE_SIZE);
+	if (!p)
+		return answer(x, RSI_ERROR_INPUT, 0, 0);
+	n = MIN(size, rec->len - rec->given);
+	memcpy(p + off, rec->token + rec->given, n);
+	r->ops->granule_put(r->ctx, p);
+	rec->given += n;
+	if (rec->given < rec->len)
+		return answer(x, RSI_INCOMPLETE, n, 0);
+	rsi_rec_reset(rec);
+	return answer(x, RSI_SUCCESS, n, 0);
 }
 
 static uint32_t realm_config(struct rsi *r, uint64_t *x)
@@ -166,21 +211,21 @@ static uint32_t host_call(struct rsi *r, uint64_t *x)
 	return X(0);
 }
 
-uint32_t rsi_call(struct rsi *r, uint64_t x[RSI_NR_REGS])
+uint32_t rsi_call(struct rsi *r, struct rsi_rec *rec, uint64_t x[RSI_NR_REGS])
 {
 	switch ((uint32_t)x[0] & ~SMCCC_SVE_HINT) {
 	case RSI_VERSION:
 		return version(x);
 	case RSI_FEATURES:
-		return answer(x, RSI_SUCCESS, 0, 0);	/* 1.0 defines no feature bits */
+		return answer(x, RSI_SUCCESS, 0, 0);	/* none of those that 1.1 defines */
 	case RSI_MEASUREMENT_READ:
 		return measurement_read(r, x);
 	case RSI_MEASUREMENT_EXTEND:
 		return measurement_extend(r, x);
 	case RSI_ATTESTATION_TOKEN_INIT:
-		return token_init(x);
+		return token_init(r, rec, x);
 	case RSI_ATTESTATION_TOKEN_CONTINUE:
-		return token_continue(r, x);
+		return token_continue(r, rec, x);
 	case RSI_REALM_CONFIG:
 		return realm_config(r, x);
 	case RSI_IPA_STATE_SET:
@@ -189,6 +234,13 @@ uint32_t rsi_call(struct rsi *r, uint64_t x[RSI_NR_REGS])
 		return ipa_state_get(r, x);
 	case RSI_HOST_CALL:
 		return host_call(r, x);
+	case RSI_MEM_GET_PERM_VALUE:
+	case RSI_MEM_SET_PERM_INDEX:
+	case RSI_MEM_SET_PERM_VALUE:
+	case RSI_PLANE_ENTER:
+	case RSI_PLANE_SYSREG_READ:
+	case RSI_PLANE_SYSREG_WRITE:
+		return answer(x, RSI_ERROR_INPUT, 0, 0);	/* there is no such plane */
 	default:
 		return answer(x, SMCCC_NOT_SUPPORTED, 0, 0);
 	}

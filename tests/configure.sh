@@ -33,7 +33,25 @@ probe() { # NAME HEADER CALL LIB
 }
 probe URING liburing.h 'io_uring_queue_exit' -luring
 probe CRYPTO openssl/sha.h 'SHA256' -lcrypto
+# tinycbor of a Debian that has none was unpacked (tests/testbed/deps tinycbor); of another architecture
+# it stands in the sysroot that the Makefile knows.
+extra=
+machine=$(uname -m)
+dir=build/sysroot/$(echo "$machine" | sed s/aarch64/arm64/)
+case $($CC -dumpmachine) in
+"$machine"-*)
+	if [ -e "$dir/.tinycbor" ]; then
+		extra=yes
+		CFLAGS="$CFLAGS -isystem $dir/usr/include"
+		LDFLAGS="$LDFLAGS -L$dir/usr/lib/$machine-linux-gnu"
+	fi ;;
+esac
+probe CBOR tinycbor/cbor.h 'cbor_encode_tag(NULL, 0)' -ltinycbor
 probe ZLIB zlib.h 'inflate' -lz
 probe ZSTD zstd.h 'ZSTD_decompressStream' -lzstd
 # bookworm's static libcrypto wants nothing more; a shared build needs no list either.
 printf 'HAVE :=%s\nLIBS := %s\n' "$have" "$libs" > "$out"
+if [ -n "$extra" ]; then
+	printf 'SYS_CFLAGS += -isystem %s/usr/include\nSYS_LDFLAGS += -L%s/usr/lib/%s-linux-gnu\n' \
+		"$dir" "$dir" "$machine" >> "$out"
+fi

@@ -40,9 +40,9 @@ const struct cmd commands[] = {
 	{ "debug", "dump a guest's state", NULL, "use run --gdb" },
 	{ "setup", "make a root file system", NULL, "give run a --disk or an --initrd" },
 	{ "sandbox", "run a command in a guest", NULL, "start it from an --initrd with run" },
-	{ "check", "tell what this host can do", NULL, "run says what it misses" },
-	{ "measure", "predict a realm's measurement", NULL,
-	  "run --dump-dtb writes the devicetree, from which other tools compute it" },
+	{ "check", "tell what this host can do", cmd_check },
+	{ "measure", "predict a realm's measurement", cmd_measure },
+	{ "token", "read and verify an attestation token", cmd_token },
 	{ NULL }
 };
 /* clang-format on */

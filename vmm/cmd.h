@@ -8,6 +8,7 @@
 #include "vmm/core/types.h"
 
 #define EXIT_FATAL 128 /* as lkvm: Makefiles and test suites look for it */
+#define EXIT_RIM 3 /* the measurement is not the one that --expect-rim gives */
 
 struct err;
 struct vm_config;
@@ -65,6 +66,39 @@ void cmd_help_commands(const struct cmd_ctx *cx, FILE *f);
 int cmd_help_run(const struct cmd_ctx *cx, bool full, struct err *e);
 /** cmd_version() - version, and what this binary was built with */
 int cmd_version(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+
+/**
+ * cmd_check() - tell what this host can do
+ *
+ * Return: 0 realms, 1 emulated realms or plain VMs only, 2 nothing; negative errno.
+ */
+int cmd_check(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** cmd_help_check() - its options */
+int cmd_help_check(const struct cmd_ctx *cx, bool full, struct err *e);
+
+/** cmd_measure() - predict the measurement of a launch; takes the options of "run" */
+int cmd_measure(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** cmd_help_measure() - its options */
+int cmd_help_measure(const struct cmd_ctx *cx, bool full, struct err *e);
+
+/**
+ * cmd_token() - read and verify an attestation token
+ *
+ * Return: 0 all that could be checked is right, 1 something is wrong, EXIT_RIM; negative errno.
+ */
+int cmd_token(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** cmd_help_token() - its options */
+int cmd_help_token(const struct cmd_ctx *cx, bool full, struct err *e);
+
+extern const char realmtool_version[];
+
+/** struct build_lib - a library: is it built in, and what is lost without; NULL ends */
+struct build_lib {
+	const char *name;
+	bool there;
+	const char *without;
+};
+extern const struct build_lib build_libs[];
 
 /** cmd_flush() - were all lines written? For commands whose output is on stdout. */
 int cmd_flush(struct err *e);

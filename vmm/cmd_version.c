@@ -20,6 +20,11 @@
 #else
 #define WITH_CRYPTO false
 #endif
+#ifdef HAVE_CBOR
+#define WITH_CBOR true
+#else
+#define WITH_CBOR false
+#endif
 #ifdef HAVE_ZLIB
 #define WITH_ZLIB true
 #else
@@ -31,16 +36,16 @@
 #define WITH_ZSTD false
 #endif
 
-static const struct {
-	const char *name;
-	bool there;
-	const char *without;
-} libs[] = {
+const char realmtool_version[] = REALMTOOL_VERSION;
+
+const struct build_lib build_libs[] = {
 	{"libfdt", true, ""},
 	{"liburing", WITH_URING, "disks use ordinary reads and writes"},
-	{"libcrypto", WITH_CRYPTO, "no measurements in an emulated realm"},
+	{"libcrypto", WITH_CRYPTO, "no measurements and no attestation tokens"},
 	{"zlib", WITH_ZLIB, "no Image.gz, and no zboot kernels with gzip"},
+	{"tinycbor", WITH_CBOR, "no attestation tokens and no CoRIM"},
 	{"libzstd", WITH_ZSTD, "no zboot kernels with zstd"},
+	{NULL},
 };
 
 int cmd_version(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
@@ -53,8 +58,8 @@ int cmd_version(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 		printf("kvm tool " REALMTOOL_VERSION " (realmtool)\n");
 	else
 		printf("realmtool " REALMTOOL_VERSION "\n");
-	for (size_t i = 0; i < ARRAY_SIZE(libs); i++)
-		printf("  %-10s %s%s\n", libs[i].name,
-		       libs[i].there ? "yes" : "no: ", libs[i].there ? "" : libs[i].without);
+	for (const struct build_lib *l = build_libs; l->name; l++)
+		printf("  %-10s %s%s\n", l->name, l->there ? "yes" : "no: ",
+		       l->there ? "" : l->without);
 	return cmd_flush(e);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "realm/host.h"
 #include "realm/ipa.h"
 #include "vmm/board/memmap.h"
 #include "vmm/core/err.h"
@@ -19,6 +20,8 @@ void config_defaults(struct vm_config *c)
 		.irqchip = IRQCHIP_GICV3_ITS,
 		.console = CONSOLE_SERIAL,
 		.hash = HASH_SHA256,
+		.breakpoints = 2,
+		.watchpoints = 2,
 		.loglevel = LOG_WARNING,
 	};
 }
@@ -39,6 +42,10 @@ void config_free(struct vm_config *c)
 	free(c->dump_dtb);
 	free(c->params);
 	free(c->gdb);
+	free(c->host_profile);
+	free(c->expect_rim);
+	free(c->emulated_keys);
+	free(c->rmi_generation);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -143,8 +150,32 @@ static int check_boot(const struct vm_config *c, struct err *e)
 	return 0;
 }
 
+static int check_ranges(const struct vm_config *c, struct err *e)
+{
+	for (unsigned int i = 0; i < c->nr_ripas_ranges; i++) {
+		const struct cfg_range *g = &c->ripas_range[i];
+
+		if (g->base < c->mem_base || g->base - c->mem_base > c->mem ||
+		    g->size > c->mem - (g->base - c->mem_base))
+			return err_set(e, -EINVAL,
+				       "option --ripas-ram: %" PRIipa " to %" PRIipa
+				       " is not in RAM (%" PRIipa " to %" PRIipa ")",
+				       g->base, g->base + g->size, c->mem_base,
+				       c->mem_base + c->mem);
+	}
+	return 0;
+}
+
 static int check_realm(const struct vm_config *c, struct err *e)
 {
+	struct realm_host_want want = { c->rmi_generation, c->rmi_cap };
+	int ret;
+
+	ret = realm_host_check_want(&want, e);
+	if (!ret)
+		ret = check_ranges(c, e);
+	if (ret < 0)
+		return ret;
 	if (c->emulated_strict && c->mode != MODE_EMULATED)
 		return err_set(e, -EINVAL, "option --emulated-strict needs --realm=emulated");
 	/* KVM's realm code, VFIO and the RIPAS map deal with 4 KiB pages */

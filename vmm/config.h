@@ -33,6 +33,26 @@ enum hash_algo {		/* values of the RMM (RmiHashAlgorithm) */
 	HASH_SHA384 = 2,
 };
 
+enum ripas_ram {		/* what has RIPAS RAM when a realm starts, besides the image */
+	RIPAS_RAM_ALL = 0,	/* default */
+	RIPAS_RAM_IMAGE,
+	RIPAS_RAM_RANGES,
+};
+
+enum cfg_piece {		/* of the initial image; bits of unmeasured */
+	PIECE_KERNEL = 1 << 0,
+	PIECE_INITRD = 1 << 1,
+	PIECE_DTB = 1 << 2,
+	PIECE_FIRMWARE = 1 << 3,
+	PIECE_ALL = PIECE_KERNEL | PIECE_INITRD | PIECE_DTB | PIECE_FIRMWARE,
+};
+
+#define CFG_MAX_RANGES	16
+struct cfg_range {
+	ipa_t base;
+	uint64_t size;
+};
+
 #define CFG_MAX_DISKS	60
 #define CFG_RPV_SIZE	64
 #define CFG_CMDLINE_MAX	2048	/* COMMAND_LINE_SIZE of arm64 Linux */
@@ -71,6 +91,22 @@ struct vm_config {
 	uint8_t rpv[CFG_RPV_SIZE];
 	bool rpv_set;
 	unsigned int swiotlb_mib;	/* 0: not given */
+	enum ripas_ram ripas_ram;
+	struct cfg_range ripas_range[CFG_MAX_RANGES];
+	unsigned int nr_ripas_ranges;
+	unsigned int unmeasured;	/* enum cfg_piece */
+	unsigned int breakpoints, watchpoints;	/* of a realm: 2 and 2 */
+	bool breakpoints_set;
+	bool best_effort;	/* warn of what the host cannot do, instead of refusing */
+	int rmm;		/* enum rim_dialect + 1; 0: what belongs to the host's interface */
+	char *host_profile;	/* a name or a file */
+	char *expect_rim;	/* hexadecimal, base64 or @FILE */
+	char *emulated_keys;	/* folder */
+
+	/* the host's interface for realms */
+	char *rmi_generation;	/* NULL: find out */
+	unsigned int rmi_cap;	/* 0: find out */
+	bool rmi_psci_user;
 
 	/* boot */
 	char *kernel, *initrd, *firmware, *flash, *dtb, *dump_dtb;

@@ -2,8 +2,10 @@
 #include "vmm/layout.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/cmdline.h"
 #include "vmm/core/err.h"
@@ -14,17 +16,14 @@ uint64_t layout_mpidr(unsigned int id)
 	return (id & 0xf) | (uint64_t)(id >> 4 & 0xff) << 8 | (uint64_t)(id >> 12 & 0xff) << 16;
 }
 
-/* Two breakpoints and two watchpoints, the architecture's minimum, whatever the host has. */
-#define REALM_BREAKPOINTS 2
-#define REALM_WATCHPOINTS 2
-
 void layout_rim_params(const struct vm_config *c, const struct layout *l, struct rim_params *p)
 {
 	*p = (struct rim_params){
+		.dialect = c->rmm ? (enum rim_dialect)(c->rmm - 1) : RIM_B,
 		.algo = (enum realm_hash)c->hash,
 		.s2sz = l->split.bits,
-		.num_bps = REALM_BREAKPOINTS - 1,
-		.num_wps = REALM_WATCHPOINTS - 1,
+		.num_bps = c->breakpoints - 1,
+		.num_wps = c->watchpoints - 1,
 		.sve = c->sve_max_vl != 0,
 		.sve_vl = c->sve_max_vl ? c->sve_max_vl / 128 - 1 : 0,
 		.pmu = c->pmu,
@@ -107,6 +106,34 @@ static int user_dtb(const struct vm_config *c, struct layout *l, struct err *e)
 	return 0;
 }
 
+/* What of RAM is RIPAS RAM at the start; plan_check() adds the pieces. */
+static int ripas_ranges(const struct vm_config *c, struct plan *p, struct err *e)
+{
+	int ret = 0;
+
+	if (c->ripas_ram == RIPAS_RAM_ALL)
+		return plan_ram(p, c->mem_base, c->mem, e);
+	for (unsigned int i = 0; i < c->nr_ripas_ranges && !ret; i++)
+		ret = plan_ram(p, c->ripas_range[i].base, c->ripas_range[i].size, e);
+	return ret;
+}
+
+static void measured_pieces(const struct vm_config *c, struct plan *p)
+{
+	static const struct {
+		const char *name;
+		enum cfg_piece bit;
+	} piece[] = {
+		{ "kernel", PIECE_KERNEL }, { "initrd", PIECE_INITRD }, { "dtb", PIECE_DTB },
+		{ "firmware", PIECE_FIRMWARE },
+	};
+
+	for (unsigned int i = 0; i < p->nr; i++)
+		for (unsigned int k = 0; k < ARRAY_SIZE(piece); k++)
+			if (!strcmp(p->piece[i].name, piece[k].name))
+				p->piece[i].measured = !(c->unmeasured & piece[k].bit);
+}
+
 int layout_make(const struct vm_config *c, const struct loader_files *files, uint64_t flash_size,
 		struct layout *out, struct err *e)
 {
@@ -134,11 +161,28 @@ int layout_make(const struct vm_config *c, const struct loader_files *files, uin
 	ret = out->load.user_dtb ? user_dtb(c, out, e) : make_dtb(c, out, e);
 	if (!ret)
 		ret = loader_add_dtb(&out->load, out->dtb, MAP_DTB_SIZE, e);
+	measured_pieces(c, &out->load.plan);
+	if (!ret)
+		ret = ripas_ranges(c, &out->load.plan, e);
 	if (!ret)
 		ret = plan_check(&out->load.plan, c->mem_base, c->mem, e);
 	if (ret < 0)
 		layout_free(out);
 	return ret;
+}
+
+int layout_dump_dtb(const struct vm_config *c, const struct layout *l, struct err *e)
+{
+	int fd = open(c->dump_dtb, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	ssize_t n;
+
+	if (fd < 0)
+		return err_set(e, -errno, "--dump-dtb %s: %s", c->dump_dtb, strerror(errno));
+	n = write(fd, l->dtb, MAP_DTB_SIZE);
+	if (close(fd) < 0 || n != (ssize_t)MAP_DTB_SIZE)
+		return err_set(e, -EIO, "--dump-dtb %s: cannot write %u bytes", c->dump_dtb,
+			       (unsigned int)MAP_DTB_SIZE);
+	return 0;
 }
 
 void layout_free(struct layout *l)

@@ -45,7 +45,10 @@ int layout_make(const struct vm_config *c, const struct loader_files *files, uin
 /** layout_free() - free what it holds */
 void layout_free(struct layout *l);
 
-/** layout_rim_params() - the realm parameters that are measured */
+/** layout_dump_dtb() - write the devicetree to the file of --dump-dtb */
+int layout_dump_dtb(const struct vm_config *c, const struct layout *l, struct err *e);
+
+/** layout_rim_params() - the realm parameters that are measured, of the newest kernels */
 void layout_rim_params(const struct vm_config *c, const struct layout *l, struct rim_params *p);
 
 /** layout_mpidr() - the affinity KVM gives vCPU @id (checked against KVM when it runs) */

@@ -228,6 +228,20 @@ static int psci_on(void *ctx, unsigned int cpu, ipa_t entry, uint64_t arg)
 	return vcpu_power_on(&((struct machine *)ctx)->vcpu[cpu], entry, arg);
 }
 
+static struct kvm_vcpu *hook_vcpu(void *ctx, unsigned int id)
+{
+	struct machine *m = ctx;
+
+	return id < m->nr_created ? &m->vcpu[id].k : NULL;
+}
+
+static bool hook_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct machine *m = ctx;
+
+	return m->env->progress && m->env->progress(m->env->ctx, done, total);
+}
+
 static const struct psci_ops psci = { psci_find, psci_is_on, psci_on };
 
 static void hook_cpu_off(void *ctx, unsigned int cpu)
@@ -258,10 +272,15 @@ static ipa_t kernel_io(const void *ctx, ipa_t ipa)
 static int make_vm(struct machine *m, struct err *e)
 {
 	const struct vm_config *c = m->cfg;
+	static const struct realm_ops *const ops[] = {
+		[MODE_PLAIN] = &realm_plain,
+		[MODE_EMULATED] = &realm_emulated,
+		[MODE_KVM] = &realm_kvm,
+	};
 	int limit, ret;
 
 	m->realm = (struct realm){
-		.ops = c->mode == MODE_PLAIN ? &realm_plain : &realm_emulated,
+		.ops = ops[c->mode],
 		.kvm = &m->kvm,
 		.gm = &m->gm,
 		.hooks = {
@@ -273,6 +292,8 @@ static int make_vm(struct machine *m, struct err *e)
 			.system_end = hook_system_end,
 			.fatal = hook_fatal,
 			.measure = hook_measure,
+			.vcpu = hook_vcpu,
+			.progress = hook_progress,
 			.ctx = m,
 		},
 		.split = m->layout->split,
@@ -280,7 +301,18 @@ static int make_vm(struct machine *m, struct err *e)
 		.ram_size = c->mem,
 		.hugetlbfs = c->hugetlbfs,
 		.algo = (enum realm_hash)c->hash,
+		.rpv_set = c->rpv_set,
 		.strict = c->emulated_strict,
+		.keys_dir = c->emulated_keys,
+		.token_form = c->rmm == RIM_A + 1 ? TOKEN_RMM_1_0 : TOKEN_RMM_2_0,
+		.plan = &m->layout->load.plan,
+		.breakpoints = c->breakpoints,
+		.watchpoints = c->watchpoints,
+		.debug_exact = c->breakpoints_set || c->host_profile,
+		.pmu = c->pmu,
+		.best_effort = c->best_effort,
+		.psci_user = c->rmi_psci_user,
+		.host_want = { c->rmi_generation, c->rmi_cap },
 	};
 	memcpy(m->realm.rpv, c->rpv, sizeof(m->realm.rpv));
 	ret = realm_init(&m->realm, e);
@@ -366,10 +398,13 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 		ret = make_virtio(m, e);
 	if (!ret)
 		ret = boot_registers(m, e);
+	if (!ret && realm_is_realm(&m->realm) && env->launch)
+		ret = env->launch(env->ctx, m, e);
 	if (!ret)
 		ret = m->realm.ops->populate(&m->realm, &l->load.plan, e);
 	if (!ret && m->realm.ops->finalise)
 		ret = m->realm.ops->finalise(&m->realm, e);
+	m->realm.plan = NULL;	/* the layout's, which is not needed any more */
 	if (ret < 0)
 		machine_destroy(m);
 	return ret;

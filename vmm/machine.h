@@ -38,6 +38,9 @@ enum machine_end {
  * @out:     console output: bytes taken of what terminal @n is given; any thread
  * @input_room: terminal @n may offer input again; any thread
  * @measure: the Realm Initial Measurement of this launch
+ * @launch: a realm's vCPUs exist, nothing is populated: 0 if this is what shall be launched, or a
+ *          negative errno with the reason. May be NULL
+ * @progress: @done of @total bytes of the image are in place; true: the user wants out. May be NULL
  * @on_debug: a vCPU came out with KVM_EXIT_DEBUG; NULL: no debugger
  */
 struct machine_env {
@@ -48,6 +51,8 @@ struct machine_env {
 	size_t (*out)(void *ctx, unsigned int n, const void *buf, size_t len);
 	void (*input_room)(void *ctx, unsigned int n);
 	int (*measure)(void *ctx, uint8_t rim[REALM_HASH_MAX]);
+	int (*launch)(void *ctx, struct machine *m, struct err *e);
+	bool (*progress)(void *ctx, uint64_t done, uint64_t total);
 	void (*on_debug)(void *ctx, struct vcpu *v);
 	void *ctx;
 };

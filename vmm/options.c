@@ -132,21 +132,6 @@ static int take_sve_vl(const struct opt *o, const char *value, void *dest, struc
 	return 0;
 }
 
-static int take_rpv(const struct opt *o, const char *value, void *dest, struct err *e)
-{
-	struct vm_config *c = dest;
-	size_t len = strlen(value);
-
-	if (c->rpv_set)
-		return err_set(e, -EINVAL, "the personalization value is given twice");
-	if (len > CFG_RPV_SIZE)
-		return err_set(e, -EINVAL, "%zu bytes are too long: up to %d fit", len,
-			       CFG_RPV_SIZE);
-	memcpy(c->rpv, value, len);
-	c->rpv_set = true;
-	return 0;
-}
-
 static int take_rpv_hex(const struct opt *o, const char *value, void *dest, struct err *e)
 {
 	struct vm_config *c = dest;
@@ -160,6 +145,127 @@ static int take_rpv_hex(const struct opt *o, const char *value, void *dest, stru
 		return err_set(e, ret, "\"%.20s%s\" is not 1 to %d pairs of hexadecimal digits",
 			       value, strlen(value) > 20 ? "..." : "", CFG_RPV_SIZE);
 	c->rpv_set = true;
+	return 0;
+}
+
+static int take_rpv(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+	size_t len = strlen(value);
+	int ret;
+
+	if (!strncmp(value, "hex:", 4))
+		return take_rpv_hex(o, value + 4, dest, e);
+	if (c->rpv_set)
+		return err_set(e, -EINVAL, "the personalization value is given twice");
+	if (!strncmp(value, "base64:", 7)) {
+		ret = parse_base64(value + 7, c->rpv, CFG_RPV_SIZE, &len);
+		if (ret < 0)
+			return err_set(e, ret, "\"%.20s%s\" is not base64 of 1 to %d bytes", value + 7,
+				       strlen(value) > 27 ? "..." : "", CFG_RPV_SIZE);
+	} else {
+		if (len > CFG_RPV_SIZE)
+			return err_set(e, -EINVAL, "%zu bytes are too long: up to %d fit", len,
+				       CFG_RPV_SIZE);
+		memcpy(c->rpv, value, len);
+	}
+	c->rpv_set = true;
+	return 0;
+}
+
+static int one_range(const char *text, struct cfg_range *g, struct err *e)
+{
+	size_t at = strcspn(text, "+-");
+	char *first = strndup(text, at);
+	uint64_t second;
+	int ret;
+
+	if (!first)
+		return err_set(e, -ENOMEM, "out of memory");
+	ret = text[at] ? parse_size(first, 1, &g->base) : -EINVAL;
+	free(first);
+	if (!ret)
+		ret = parse_size(text + at + 1, 1, &second);
+	if (ret < 0)
+		return err_set(e, ret, "\"%.80s\" is not a range: give all, image, or ranges as "
+			       "ADDR+SIZE or ADDR-END, for example 0x80000000+256M", text);
+	if (text[at] == '-') {
+		if (second <= g->base)
+			return err_set(e, -EINVAL, "\"%.80s\" ends before it begins", text);
+		second -= g->base;
+	}
+	g->size = second;
+	if (!g->size || !IS_ALIGNED(g->base, GRANULE_SIZE) || !IS_ALIGNED(g->size, GRANULE_SIZE) ||
+	    g->size > UINT64_MAX - g->base)
+		return err_set(e, -EINVAL, "\"%.80s\": address and size must be multiples of 4 KiB",
+			       text);
+	return 0;
+}
+
+static int take_ripas_ram(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+	char *copy, *next, *word;
+	int ret = 0;
+
+	c->nr_ripas_ranges = 0;
+	c->ripas_ram = !strcmp(value, "image") ? RIPAS_RAM_IMAGE :
+		       !strcmp(value, "all") ? RIPAS_RAM_ALL : RIPAS_RAM_RANGES;
+	if (c->ripas_ram != RIPAS_RAM_RANGES)
+		return 0;
+	copy = next = strdup(value);
+	if (!copy)
+		return err_set(e, -ENOMEM, "out of memory");
+	while (!ret && (word = strsep(&next, ","))) {
+		if (c->nr_ripas_ranges == CFG_MAX_RANGES)
+			ret = err_set(e, -EINVAL, "more than %d ranges", CFG_MAX_RANGES);
+		else
+			ret = one_range(word, &c->ripas_range[c->nr_ripas_ranges++], e);
+	}
+	free(copy);
+	return ret;
+}
+
+/* [PIECE=]measured|unmeasured,... */
+static int take_populate(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	static const struct {
+		const char *name;
+		unsigned int bits;
+	} piece[] = {
+		{ "kernel", PIECE_KERNEL }, { "initrd", PIECE_INITRD }, { "dtb", PIECE_DTB },
+		{ "firmware", PIECE_FIRMWARE }, { "all", PIECE_ALL },
+	};
+	unsigned int *unmeasured = dest;
+	char *copy, *next, *word;
+
+	copy = next = strdup(value);
+	if (!copy)
+		return err_set(e, -ENOMEM, "out of memory");
+	while ((word = strsep(&next, ","))) {
+		char *how = strchr(word, '=');
+		unsigned int bits = how ? 0 : PIECE_ALL;
+
+		if (how)
+			*how++ = '\0';
+		for (size_t i = 0; how && i < ARRAY_SIZE(piece); i++)
+			if (!strcmp(piece[i].name, word))
+				bits = piece[i].bits;
+		if (!how)
+			how = word;
+		if (bits && !strcmp(how, "measured")) {
+			*unmeasured &= ~bits;
+		} else if (bits && !strcmp(how, "unmeasured")) {
+			*unmeasured |= bits;
+		} else {
+			err_set(e, -EINVAL, "\"%.80s\" is not understood: give PIECE=measured or "
+				"PIECE=unmeasured, where PIECE is kernel, initrd, dtb, firmware or all",
+				value);
+			free(copy);
+			return -EINVAL;
+		}
+	}
+	free(copy);
 	return 0;
 }
 
@@ -291,13 +397,14 @@ static int take_transport(const struct opt *o, const char *value, void *dest, st
 	return opt_choice(o, value, &ignored, e);
 }
 
-static int take_compat(const struct opt *o, const char *value, void *dest, struct err *e)
+/* opt_choice() stores an int; here the destination is a bool. */
+static int take_bool(const struct opt *o, const char *value, void *dest, struct err *e)
 {
-	int lkvm = 0;
-	int ret = opt_choice(o, value, &lkvm, e);
+	int chosen = 0;
+	int ret = opt_choice(o, value, &chosen, e);
 
 	if (!ret)
-		*(bool *)dest = lkvm;
+		*(bool *)dest = chosen;
 	return ret;
 }
 
@@ -326,6 +433,19 @@ static const struct opt_choice hash_choices[] = {
 	{ "sha256", HASH_SHA256 },
 	{ "sha384", HASH_SHA384 },
 	{ "sha512", HASH_SHA512 },
+	{ NULL }
+};
+
+static const struct opt_choice rmm_choices[] = {	/* enum rim_dialect + 1 */
+	{ "1.0", 1 },
+	{ "tf-rmm", 2 },
+	{ "2.0", 3 },
+	{ NULL }
+};
+
+static const struct opt_choice psci_choices[] = {
+	{ "kernel", false },
+	{ "user", true },
 	{ NULL }
 };
 
@@ -443,13 +563,77 @@ static const struct opt options[] = {
 	  .parse = opt_choice, TO(hash), .choice = hash_choices },
 	{ .name = "realm-pv", .group = G_REALM, .arg = "TEXT", .key = "realm.personalization",
 	  .help = "personalization value, up to 64 bytes",
-	  .text = "The rest of the 64 bytes is zero. It is part of what a token says about the "
-		  "realm.",
+	  .text = "The rest of the 64 bytes is zero. hex: or base64: in front says how the value "
+		  "is written; anything else is taken as text. It is part of what a token says "
+		  "about the realm. Kernels of the series v12 and later cannot set it.",
 	  .parse = take_rpv },
 	{ .name = "realm-pv-hex", .group = G_REALM, .arg = "HEX",
 	  .key = "realm.personalization-hex",
 	  .help = "the same in hexadecimal digits",
 	  .parse = take_rpv_hex },
+	{ .name = "ripas-ram", .group = G_REALM, .arg = "WHAT", .key = "realm.ripas-ram",
+	  .help = "RAM from the start: all (default), image, ranges",
+	  .text = "Which memory is RIPAS RAM when the realm starts. What is not is EMPTY: the guest "
+		  "must ask for it before it touches it. Ranges are ADDR+SIZE or ADDR-END, several "
+		  "with commas between them. The parts of the initial image are RAM in any case. "
+		  "Linux asks for all of its RAM, but puts its first page tables at the end of it "
+		  "before: give it the last 16 MiB, as --ripas-ram 0x9f000000+16M with -m 512.",
+	  .parse = take_ripas_ram },
+	{ .name = "populate", .group = G_REALM, .flags = OPT_REPEAT, .arg = "PIECE=HOW",
+	  .key = "realm.populate",
+	  .help = "is its content measured? kernel=unmeasured",
+	  .text = "PIECE is kernel, initrd, dtb, firmware or all, HOW is measured (the default) or "
+		  "unmeasured. The addresses of an unmeasured piece are measured all the same.",
+	  .parse = take_populate, TO(unmeasured) },
+	{ .name = "breakpoints", .group = G_REALM, .arg = "N", .key = "realm.breakpoints",
+	  .help = "hardware breakpoints of the guest (default 2)",
+	  .text = "The number is measured, so it is fixed, whatever the host has. A host with fewer "
+		  "is an error. KVM so far cannot lower it: a realm then has what the host has, "
+		  "unless the option is given, which is an error there.",
+	  .parse = opt_uint, TO(breakpoints), .min = 2, .max = 16 },
+	{ .name = "watchpoints", .group = G_REALM, .arg = "N", .key = "realm.watchpoints",
+	  .help = "its watchpoints (default 2)",
+	  .parse = opt_uint, TO(watchpoints), .min = 2, .max = 16 },
+	{ .name = "rmm", .group = G_REALM, .arg = "DIALECT", .key = "realm.rmm",
+	  .help = "how it is measured: 1.0, tf-rmm or 2.0",
+	  .text = "1.0 is the RMM specification 1.0 and TF-RMM up to 0.8, tf-rmm is TF-RMM from 0.9 "
+		  "on, 2.0 the specification 2.0. The default belongs to the kernel's interface: "
+		  "1.0 up to v12, else tf-rmm.",
+	  .parse = opt_choice, TO(rmm), .choice = rmm_choices },
+	{ .name = "host-profile", .group = G_REALM, .arg = "NAME", .key = "realm.host-profile",
+	  .help = "limits of the host that are measured",
+	  .text = "A name (fvp, qemu-max, qemu-max-v14, generic) or a file. A launch on a host that differs is refused.",
+	  .parse = opt_string, TO(host_profile) },
+	{ .name = "expect-rim", .group = G_REALM, .arg = "RIM", .key = "realm.expect-rim",
+	  .help = "launch only with this measurement",
+	  .text = "The Realm Initial Measurement in hexadecimal or base64, or @FILE with the output "
+		  "of \"realmtool measure\". It is computed before the realm is created; if another "
+		  "one comes out, nothing is launched, and with the steps of measure -v in the file "
+		  "the piece that differs is named.",
+	  .parse = opt_string, TO(expect_rim) },
+	{ .name = "best-effort", .group = G_REALM, .flags = OPT_FLAG | OPT_NEGATE,
+	  .key = "realm.best-effort",
+	  .help = "warn of what the host cannot do for a realm",
+	  .text = "Without it a request that the host's kernel has no means for is an error.",
+	  .parse = opt_flag, TO(best_effort) },
+	{ .name = "rmi-generation", .group = G_REALM, .arg = "NAME", .key = "realm.rmi-generation",
+	  .help = "kernel's interface for realms; found by itself",
+	  .text = "a (series v5 to v11), v12, v13, c (v14), d (v15 and later, one guest_memfd for "
+		  "both sides), d2 (the same with two backings), e:NR (explicit RIPAS step with "
+		  "ioctl number NR). Without it realmtool tries what the host speaks; \"realmtool "
+		  "check\" tells.",
+	  .parse = opt_string, TO(rmi_generation) },
+	{ .name = "rmi-cap", .group = G_REALM, .arg = "N", .key = "realm.rmi-cap",
+	  .help = "number of KVM_CAP_ARM_RME; found by itself",
+	  .parse = opt_uint, TO(rmi_cap), .min = 1, .max = 4095 },
+	{ .name = "rmi-psci", .group = G_REALM, .arg = "WHO", .key = "realm.rmi-psci",
+	  .help = "who answers PSCI: kernel (default) or user",
+	  .text = "For KVM realms. With user realmtool switches vCPUs on and off.",
+	  .parse = take_bool, TO(rmi_psci_user), .choice = psci_choices },
+	{ .name = "emulated-keys", .group = G_REALM, .arg = "DIR", .key = "realm.emulated-keys",
+	  .help = "emulated: keys that sign its tokens",
+	  .text = "Test keys; what they sign proves nothing.",
+	  .parse = opt_string, TO(emulated_keys) },
 	{ .name = "emulated-strict", .group = G_REALM, .flags = OPT_FLAG,
 	  .key = "realm.emulated-strict",
 	  .help = "emulated: fault on memory that was given up",
@@ -551,7 +735,7 @@ static const struct opt options[] = {
 	  .text = "The default is lkvm when the program is called as lkvm, lkvm-static or vm, "
 		  "else off. With lkvm the log level is info, kernel parameters are appended, and "
 		  "a reset ends the run.",
-	  .parse = take_compat, TO(lkvm), .choice = compat_choices },
+	  .parse = take_bool, TO(lkvm), .choice = compat_choices },
 	{ .name = "help", .letter = 'h', .group = G_RUNNING, .flags = OPT_FLAG,
 	  .help = "print this list",
 	  .parse = take_help },
@@ -662,6 +846,7 @@ int options_run(struct vm_config *c, bool lkvm, int argc, char **argv, struct er
 		c->loglevel = c->lkvm ? LOG_INFO : LOG_WARNING;
 	log_set_level(c->loglevel);
 
+	c->breakpoints_set = opt_given(&run_options, &st, "breakpoints");
 	if (!c->name && asprintf(&c->name, "guest-%d", (int)getpid()) < 0) {
 		c->name = NULL;
 		return err_set(e, -ENOMEM, "out of memory");

@@ -4,18 +4,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "realm/host.h"
+#include "realm/report.h"
 #include "virtio/virtio.h"
 #include "vmm/board/flash.h"
 #include "vmm/cmdline.h"
 #include "vmm/core/log.h"
+#include "vmm/predict.h"
 
 #define HINT_SECONDS	10
+#define PROGRESS_NSEC	NSEC_PER_SEC	/* a population that takes longer is shown */
 #define SILENT_RESETS	3
 #define NSEC_PER_SEC	UINT64_C(1000000000)
 
@@ -117,20 +122,6 @@ static int open_files(struct session *s, struct err *e)
 	return ret;
 }
 
-static int dump_dtb(const struct vm_config *c, const struct layout *l, struct err *e)
-{
-	int fd = open(c->dump_dtb, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	ssize_t n;
-
-	if (fd < 0)
-		return err_set(e, -errno, "--dump-dtb %s: %s", c->dump_dtb, strerror(errno));
-	n = write(fd, l->dtb, MAP_DTB_SIZE);
-	if (close(fd) < 0 || n != (ssize_t)MAP_DTB_SIZE)
-		return err_set(e, -EIO, "--dump-dtb %s: cannot write %u bytes", c->dump_dtb,
-			       (unsigned int)MAP_DTB_SIZE);
-	return 0;
-}
-
 /* ---- terminals ------------------------------------------------------------------------------- */
 
 static bool is_virtio(const struct session *s, unsigned int n)
@@ -164,6 +155,8 @@ static void term_leave(void *ctx)
 
 	if (t->s->m)
 		machine_end(t->s->m, END_LEAVE);
+	else
+		t->s->left = true;
 }
 
 static void term_writable(void *ctx)
@@ -289,19 +282,66 @@ static void on_hint(struct loop_timer *t)
 
 /* ---- boots ----------------------------------------------------------------------------------- */
 
+/*
+ * The measurement of what is about to be launched, for whoever wants to know: it is said, and
+ * compared with what was expected. @m: a KVM realm's machine, because it depends on the host
+ */
+static int check_rim(const struct session *s, const struct layout *l, struct machine *m,
+		     struct err *e)
+{
+	char text[REPORT_HEX_MAX], base64[REPORT_B64_MAX];
+	struct measurement x;
+	int ret;
+
+	if (!s->cfg->expect_rim && !log_enabled(LOG_INFO))
+		return 0;
+	ret = m ? predict_launch(s->cfg, l, m, &x, e) : predict(s->cfg, l, NULL, &x, e);
+	if (ret < 0) {
+		if (s->cfg->expect_rim)
+			return err_prefix(e, "option --expect-rim");
+		log_info("%s", e->msg);
+		return 0;
+	}
+	report_hex(&x.rim, text);
+	report_base64(&x.rim, base64);
+	log_info("predicted RIM (dialect %s, %s): %s, base64 %s", rim_dialect_name(x.params.dialect),
+		 realm_hash_name(x.params.algo), text, base64);
+	return predict_expect(s->cfg, &x, e);
+}
+
+/* The vCPUs of a KVM realm exist, the RMM knows nothing of it yet. */
+static int launch(void *ctx, struct machine *m, struct err *e)
+{
+	struct session *s = ctx;
+	int ret;
+
+	if (s->cfg->mode != MODE_KVM || (!s->first && !s->cfg->expect_rim))
+		return 0;
+	ret = predict_check_host(s->cfg, m, e);
+	if (!ret)
+		ret = check_rim(s, m->layout, m, e);
+	if (ret == -EKEYREJECTED && m->realm.breakpoints != s->cfg->breakpoints)
+		err_prefix(e, "a guest of this host has %u breakpoints (was that measured?)",
+			   m->realm.breakpoints);
+	return ret;
+}
+
 static int make_layout(struct session *s, struct layout *l, bool first, struct err *e)
 {
 	int ret = layout_make(s->cfg, &s->files, s->flash_bytes, l, e);
 
-	if (ret < 0 || !first)
+	if (ret < 0)
 		return ret;
-	log_info("%s, %u-bit IPA space, kernel command line: \"%s\"", l->load.kind, l->split.bits,
-		 l->cmdline);
-	if (s->cfg->dump_dtb) {
-		ret = dump_dtb(s->cfg, l, e);
-		if (ret < 0)
-			layout_free(l);
-	}
+	if (first)
+		log_info("%s, %u-bit IPA space, kernel command line: \"%s\"", l->load.kind,
+			 l->split.bits, l->cmdline);
+	if (first && s->cfg->dump_dtb)
+		ret = layout_dump_dtb(s->cfg, l, e);
+	/* before anything is made of it; files may have been rewritten since the boot before */
+	if (!ret && s->cfg->mode == MODE_EMULATED && (first || s->cfg->expect_rim))
+		ret = check_rim(s, l, NULL, e);
+	if (ret < 0)
+		layout_free(l);
 	return ret;
 }
 
@@ -313,24 +353,39 @@ static int make_layout(struct session *s, struct layout *l, bool first, struct e
 static int measure(void *ctx, uint8_t rim[REALM_HASH_MAX])
 {
 	struct session *s = ctx;
+	struct measurement m;
 	struct layout l;
-	struct rim_params p;
 	struct err e;
-	struct rim r;
 	int ret;
 
 	ret = layout_make(s->cfg, &s->files, s->flash_bytes, &l, &e);
 	if (!ret) {
-		layout_rim_params(s->cfg, &l, &p);
-		ret = rim_of_plan(&r, &p, &l.load.plan, &e);
+		ret = predict(s->cfg, &l, NULL, &m, &e);
 		layout_free(&l);
 	}
 	if (ret < 0) {
 		log_error("the guest's measurement cannot be computed: %s", e.msg);
 		return ret;
 	}
-	memcpy(rim, r.value, REALM_HASH_MAX);
+	memcpy(rim, m.rim.value, REALM_HASH_MAX);
 	return 0;
+}
+
+/*
+ * A realm is populated granule by granule through the RMM, which can take a while. Nothing else
+ * serves the terminal and signals meanwhile.
+ */
+static bool progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct session *s = ctx;
+
+	loop_once(&s->loop, 0);
+	if (s->signal || s->left)
+		return true;
+	if (done < total && now_ns() - s->populate_ns > PROGRESS_NSEC)
+		log_status("realm: %" PRIu64 " of %" PRIu64 " MiB populated", done / SZ_1M,
+			   (total + SZ_1M - 1) / SZ_1M);
+	return false;
 }
 
 static int make_machine(struct session *s, bool first, struct err *e)
@@ -338,10 +393,13 @@ static int make_machine(struct session *s, bool first, struct err *e)
 	struct layout l;
 	int ret;
 
+	s->first = first;
 	ret = make_layout(s, &l, first, e);
 	if (ret < 0)
 		return ret;
+	s->populate_ns = now_ns();
 	ret = machine_create(&s->machine, s->cfg, &l, &s->env, e);
+	log_status(NULL);
 	/* The image is in the guest's memory: its copies here are not needed any more. */
 	layout_free(&l);
 	s->machine.layout = NULL;
@@ -420,20 +478,12 @@ static int boots(struct session *s, struct err *e)
 				       "console; look at kernel, -p and -m, or use --no-reboot", SILENT_RESETS);
 		log_info("the guest resets; starting it again");
 	}
-	if (ret < 0)
+	if (ret < 0 && !(ret == -EINTR && (s->signal || s->left)))
 		return ret;
 	if (s->signal)
 		return 128 + s->signal;
 	if (s->cfg->lkvm)
 		log_info("KVM session ended normally.");
-	return 0;
-}
-
-static int check_here(const struct vm_config *c, struct err *e)
-{
-	if (c->mode == MODE_KVM)
-		return err_set(e, -EOPNOTSUPP, "--realm=kvm: this version of realmtool cannot launch KVM "
-			       "realms; --realm=emulated rehearses without protection");
 	return 0;
 }
 
@@ -463,9 +513,6 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 	sigset_t old;
 	int ret;
 
-	ret = check_here(c, e);
-	if (ret < 0)
-		return ret;
 	ret = open_files(&s, e);
 	if (ret < 0)
 		return ret;
@@ -483,6 +530,8 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 		.out = console_out,
 		.input_room = input_room,
 		.measure = measure,
+		.launch = launch,
+		.progress = progress,
 		.on_debug = c->gdb ? session_on_debug : NULL,
 		.ctx = &s,
 	};

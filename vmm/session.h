@@ -35,6 +35,9 @@ struct session {
 	struct gdb *gdb;
 	unsigned int silent_resets;
 	int signal;			/* that ended the session, 0: none */
+	bool left;			/* ctrl-a x while there was no machine */
+	bool first;			/* boot, not one after a reset */
+	uint64_t populate_ns;		/* when the population of a realm began, 0: it has not */
 };
 
 /**

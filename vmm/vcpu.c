@@ -72,12 +72,14 @@ static int features(struct machine *m, struct a64_vcpu_init *init, struct err *e
 				       "SVE for guests (KVM_CAP_ARM_SVE, Linux 5.2)");
 		f |= 1U << A64_VCPU_SVE;
 	}
-	if (m->cfg->pmu) {
+	if (m->realm.pmu) {
 		if (!kvm_cap(&m->kvm, A64_CAP_PMU_V3))
 			return err_set(e, -EOPNOTSUPP, "--pmu: this host has no PMU for guests "
 				       "(KVM_CAP_ARM_PMU_V3, Linux 4.6)");
 		f |= 1U << A64_VCPU_PMU_V3;
 	}
+	if (m->realm.ops->features)
+		m->realm.ops->features(&m->realm, &f);
 	init->features[0] = f;
 	return 0;
 }
@@ -101,6 +103,11 @@ static int create_one(struct machine *m, unsigned int i, struct err *e)
 	if (ret < 0)
 		return err_set(e, ret, "vCPU %u: KVM_ARM_VCPU_INIT (features %#x): %s", i,
 			       init.features[0], strerror(-ret));
+	if (m->realm.ops->vcpu) {
+		ret = m->realm.ops->vcpu(&m->realm, &v->k, e);
+		if (ret < 0)
+			return ret;
+	}
 	if (m->cfg->sve_max_vl) {
 		ret = sve_lengths(v, m->cfg->sve_max_vl, e);
 		if (ret < 0)
@@ -156,7 +163,7 @@ int vcpus_pmu(struct machine *m, struct err *e)
 {
 	int irq = PMU_INTID, ret = 0;
 
-	for (unsigned int i = 0; m->cfg->pmu && i < m->nr_vcpus && !ret; i++) {
+	for (unsigned int i = 0; m->realm.pmu && i < m->nr_vcpus && !ret; i++) {
 		ret = kvm_set_attr(&m->kvm, m->vcpu[i].k.fd, A64_VCPU_PMU_GROUP, A64_VCPU_PMU_IRQ,
 				   &irq);
 		if (!ret)
@@ -347,11 +354,15 @@ int vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t arg)
 	while (atomic_load(&v->in_guest))
 		pthread_cond_wait(&m->park, &m->park_lock);
 	pthread_mutex_unlock(&m->park_lock);
-	ret = kvm_vcpu_ioctl(&v->k, A64_VCPU_INIT, &init);
-	if (!ret)
-		ret = kvm_set_reg(&v->k, A64_PC, entry);
-	if (!ret)
-		ret = kvm_set_reg(&v->k, A64_X(0), arg);
+	if (m->realm.ops->rmm_cpus) {
+		ret = mp_state(v, KVM_MP_STATE_RUNNABLE);
+	} else {
+		ret = kvm_vcpu_ioctl(&v->k, A64_VCPU_INIT, &init);
+		if (!ret)
+			ret = kvm_set_reg(&v->k, A64_PC, entry);
+		if (!ret)
+			ret = kvm_set_reg(&v->k, A64_X(0), arg);
+	}
 	if (!ret)
 		atomic_store(&v->on, true);
 	pthread_mutex_lock(&m->park_lock);
@@ -393,6 +404,8 @@ static void log_registers(struct vcpu *v)
 	uint64_t val;
 	int n = 0;
 
+	if (v->m->realm.ops->no_debug)
+		return;		/* they are the monitor's; what KVM shows is stale */
 	for (unsigned int i = 0; i < ARRAY_SIZE(special); i++) {
 		if (kvm_get_reg(&v->k, special[i].id, &val) < 0)
 			continue;
@@ -422,9 +435,11 @@ static void mmio(struct vcpu *v, ipa_t ipa)
 	if (mmio_access(&m->bus, ipa, run->mmio.data, run->mmio.len, run->mmio.is_write))
 		return;
 	if (realm_is_realm(&m->realm)) {
+		const struct realm_ops *ops = m->realm.ops;
+
 		log_rated(&mmio_rate, LOG_DEBUG, "vCPU %u: no device at %" PRIipa ": external abort",
 			  v->k.id, ipa);
-		if (kvm_vcpu_abort(&v->k) < 0)
+		if ((ops->abort ? ops->abort(&m->realm, &v->k) : kvm_vcpu_abort(&v->k)) < 0)
 			machine_fail(m, "vCPU %u: cannot inject an external abort", v->k.id);
 		return;
 	}
@@ -537,6 +552,15 @@ static void handle_exit(struct vcpu *v)
 
 static void run_failed(struct vcpu *v, int ret)
 {
+	struct realm *r = &v->m->realm;
+	struct err why = { 0 };
+
+	if (r->ops->failed && r->ops->failed(r, &v->k, ret, &why) == REALM_EXIT_RUN)
+		return;
+	if (why.code) {
+		machine_fail(v->m, "vCPU %u: %s", v->k.id, why.msg);
+		return;
+	}
 	log_registers(v);
 	switch (ret) {
 	case -EFAULT:
@@ -597,7 +621,7 @@ static void *vcpu_thread(void *arg)
 		leave(v);
 		if (ret == 0 || (ret == -EFAULT && v->k.run->exit_reason == KVM_EXIT_MEMORY_FAULT))
 			handle_exit(v);
-		else if (ret == -EINTR || ret == -EAGAIN)
+		else if (ret == -EINTR || (ret == -EAGAIN && !v->m->realm.ops->failed))
 			v->exits[KVM_EXIT_INTR]++;
 		else
 			run_failed(v, ret);
