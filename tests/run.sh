@@ -171,6 +171,9 @@ if [ -n "$cross" ]; then
 fi
 # the last build: ./realmtool shall run here afterwards
 stage "build for this machine" native
+stage "measurements recomputed" tests/measure/run.sh
+stage "token, checked by openssl" tests/token/check.sh \
+	"build/$(uname -m | sed s/aarch64/arm64/)-asan/tests/unit/test_token" ./realmtool
 stage "manual pages" manuals
 stage "make install" installed
 if [ -z "$long" ]; then

@@ -104,5 +104,7 @@ fi
 } >>"$out/raw.txt"
 
 awk -f "$HERE/report.awk" "$out/raw.txt" | tee "$out/report.txt"
+echo
+"$HERE/measure.sh" | tee -a "$out/report.txt"
 [ "$rc" = 0 ] || tell "some runs failed: see above, and $out/logs"
 exit "$rc"

@@ -15,6 +15,9 @@ KERNEL=$TOP/Image
 HOME=/root
 [ -w /root ] || HOME=$TOP
 export HOME
+# keys that emulated realms sign their tokens with
+XDG_STATE_HOME=$TOP/out/state
+export XDG_STATE_HOME
 mkdir -p out/logs
 [ -e lkvm ] || ln -s realmtool lkvm
 
@@ -28,19 +31,23 @@ done
 wanted()
 {
 	[ $# -gt 1 ] || return 0
-	name=$1
+	name=$1 other=1
 	shift
 	for p; do
 		# shellcheck disable=SC2254
 		case $p in
-		!*) case $name in ${p#!}) return 1 ;; *) return 0 ;; esac ;;
+		!*)
+			case $name in ${p#!}) return 1 ;; esac
+			other=0
+			continue
+			;;
 		esac
 		# shellcheck disable=SC2254
 		case $name in
 		$p) return 0 ;;
 		esac
 	done
-	return 1
+	return $other
 }
 
 # What a run may leave behind, one name a line. Sockets, pids, temp files: all would be seen.

@@ -15,8 +15,6 @@
 
 #define STUCK_SECONDS	60	/* nobody kicks a vCPU that has nothing to do: the test hangs */
 
-enum after { AGAIN, LEAVE };
-
 void fake_wake(struct fake_cpu *c)
 {
 	uint64_t one = 1;
@@ -25,7 +23,7 @@ void fake_wake(struct fake_cpu *c)
 		return;		/* full: it is awake */
 }
 
-static void answer(struct fake_cpu *c)
+void fake_answer(struct fake_cpu *c)
 {
 	c->last_aborted = c->op->aborted;
 	c->op = NULL;
@@ -194,6 +192,13 @@ void fake_error(struct fake_cpu *c, int err)
 	ask(c, &op);
 }
 
+void fake_fault(struct fake_cpu *c, uint64_t flags, ipa_t gpa, uint64_t size, int err)
+{
+	struct fake_op op = { .what = OP_FAULT, .err = err, .data = { flags, gpa, size } };
+
+	ask(c, &op);
+}
+
 void fake_run_until(struct fake_cpu *c, const _Atomic bool *flag)
 {
 	const struct timespec ms = { .tv_nsec = 1000000 };
@@ -211,7 +216,7 @@ void fake_run_until(struct fake_cpu *c, const _Atomic bool *flag)
 
 /* ---- what a guest asked for ------------------------------------------------------------------ */
 
-static void memory(struct fake_op *op, uint8_t *p)
+void fake_copy(struct fake_op *op, uint8_t *p)
 {
 	if (op->write) {
 		memcpy(p, &op->val, op->len);
@@ -235,43 +240,19 @@ static bool signalled(struct fake_vm *vm, const struct fake_op *op)
 	return false;
 }
 
-static enum after exit_with(struct fake_cpu *c, unsigned int reason)
+enum fake_after fake_leave(struct fake_cpu *c, unsigned int reason)
 {
 	c->run->exit_reason = reason;
 	c->exited = true;
 	return LEAVE;
 }
 
-static enum after access_op(struct fake_cpu *c, struct fake_op *op, int *ret)
+enum fake_after fake_io(struct fake_cpu *c, struct fake_op *op)
 {
-	struct fake_vm *vm = c->vm;
-	struct fake_slot *s;
-
-	if (op->ipa + op->len > (ipa_t)1 << vm->bits) {
-		op->aborted = true;	/* address size fault: the guest's own */
-		answer(c);
-		return AGAIN;
-	}
-	s = fake_find_slot(vm, op->ipa, op->len);
-	if (s && !(op->write && s->flags & KVM_MEM_READONLY)) {
-		memory(op, fake_slot_mem(s, op->ipa));
-		answer(c);
-		return AGAIN;
-	}
-	if (op->isv && (signalled(vm, op) || fake_gic_owns(vm, op->ipa))) {
+	if (signalled(c->vm, op) || fake_gic_owns(c->vm, op->ipa)) {
 		op->val = 0;
-		answer(c);
+		fake_answer(c);
 		return AGAIN;
-	}
-	if (!op->isv) {
-		if (!vm->nisv) {
-			*ret = -ENOSYS;
-			answer(c);
-			return LEAVE;
-		}
-		a64_exit(c->run)->nisv.fault_ipa = op->ipa;
-		a64_exit(c->run)->nisv.esr_iss = 0x10;
-		return exit_with(c, KVM_EXIT_ARM_NISV);
 	}
 	c->run->mmio.phys_addr = op->ipa;
 	c->run->mmio.len = op->len;
@@ -280,7 +261,36 @@ static enum after access_op(struct fake_cpu *c, struct fake_op *op, int *ret)
 	memset(c->run->mmio.data, 0xa5, sizeof(c->run->mmio.data));
 	if (op->write)
 		memcpy(c->run->mmio.data, &op->val, op->len);
-	return exit_with(c, KVM_EXIT_MMIO);
+	return fake_leave(c, KVM_EXIT_MMIO);
+}
+
+static enum fake_after access_op(struct fake_cpu *c, struct fake_op *op, int *ret)
+{
+	struct fake_vm *vm = c->vm;
+	struct fake_slot *s;
+
+	if (op->ipa + op->len > (ipa_t)1 << vm->bits) {
+		op->aborted = true;	/* address size fault: the guest's own */
+		fake_answer(c);
+		return AGAIN;
+	}
+	s = fake_find_slot(vm, op->ipa, op->len);
+	if (s && !(op->write && s->flags & KVM_MEM_READONLY)) {
+		fake_copy(op, fake_slot_mem(s, op->ipa));
+		fake_answer(c);
+		return AGAIN;
+	}
+	if (!op->isv) {
+		if (!vm->nisv) {
+			*ret = -ENOSYS;
+			fake_answer(c);
+			return LEAVE;
+		}
+		a64_exit(c->run)->nisv.fault_ipa = op->ipa;
+		a64_exit(c->run)->nisv.esr_iss = 0x10;
+		return fake_leave(c, KVM_EXIT_ARM_NISV);
+	}
+	return fake_io(c, op);
 }
 
 static void event(struct fake_cpu *c, uint32_t type)
@@ -290,7 +300,7 @@ static void event(struct fake_cpu *c, uint32_t type)
 	c->run->exit_reason = KVM_EXIT_SYSTEM_EVENT;
 }
 
-static enum after system_end(struct fake_cpu *c, uint32_t type)
+enum fake_after fake_system_end(struct fake_cpu *c, uint32_t type)
 {
 	for (unsigned int i = 0; i < FAKE_MAX_CPUS; i++)
 		if (c->vm->cpu[i])
@@ -320,13 +330,13 @@ static int64_t cpu_on(struct fake_cpu *c, const uint64_t *x)
 }
 
 /* What KVM answers itself: PSCI and the architecture calls. */
-static enum after kernel_call(struct fake_cpu *c, struct fake_op *op)
+static enum fake_after kernel_call(struct fake_cpu *c, struct fake_op *op)
 {
 	switch ((uint32_t)op->x[0]) {
 	case FAKE_PSCI_SYSTEM_OFF:
-		return system_end(c, KVM_SYSTEM_EVENT_SHUTDOWN);
+		return fake_system_end(c, KVM_SYSTEM_EVENT_SHUTDOWN);
 	case FAKE_PSCI_SYSTEM_RESET:
-		return system_end(c, KVM_SYSTEM_EVENT_RESET);
+		return fake_system_end(c, KVM_SYSTEM_EVENT_RESET);
 	case FAKE_PSCI_CPU_OFF:
 		c->powered = false;
 		return AGAIN;		/* never answered */
@@ -342,11 +352,11 @@ static enum after kernel_call(struct fake_cpu *c, struct fake_op *op)
 	default:
 		op->x[0] = ~UINT64_C(0);
 	}
-	answer(c);
+	fake_answer(c);
 	return AGAIN;
 }
 
-static enum after smc_op(struct fake_cpu *c, struct fake_op *op)
+static enum fake_after smc_op(struct fake_cpu *c, struct fake_op *op)
 {
 	uint32_t fn = op->x[0];
 
@@ -355,7 +365,7 @@ static enum after smc_op(struct fake_cpu *c, struct fake_op *op)
 		return kernel_call(c, op);
 	case A64_SMCCC_DENY:
 		op->x[0] = ~UINT64_C(0);
-		answer(c);
+		fake_answer(c);
 		return AGAIN;
 	default:
 		break;
@@ -365,13 +375,15 @@ static enum after smc_op(struct fake_cpu *c, struct fake_op *op)
 	fake_put(c, A64_PC, fake_get(c, A64_PC) + 4);	/* both instructions are stepped over */
 	a64_exit(c->run)->hypercall.nr = fn;
 	a64_exit(c->run)->hypercall.flags = op->hvc ? 0 : A64_HYPERCALL_SMC;
-	return exit_with(c, KVM_EXIT_HYPERCALL);
+	return fake_leave(c, KVM_EXIT_HYPERCALL);
 }
 
-static enum after carry_out(struct fake_cpu *c, int *ret)
+static enum fake_after carry_out(struct fake_cpu *c, int *ret)
 {
 	struct fake_op *op = c->op;
 
+	if (c->vm->realm && (op->what == OP_ACCESS || op->what == OP_SMC))
+		return fake_rec_op(c, op, ret);
 	switch (op->what) {
 	case OP_ACCESS:
 		return access_op(c, op, ret);
@@ -379,12 +391,16 @@ static enum after carry_out(struct fake_cpu *c, int *ret)
 		return smc_op(c, op);
 	case OP_EXIT:
 		memcpy(a64_exit(c->run), op->data, sizeof(op->data));
-		return exit_with(c, op->reason);
+		return fake_leave(c, op->reason);
+	case OP_FAULT:
+		memcpy(a64_exit(c->run), op->data, sizeof(op->data));
+		*ret = -op->err;
+		return fake_leave(c, KVM_EXIT_MEMORY_FAULT);
 	default:
 		*ret = -op->err;
 		if (op->err == EINTR)
 			c->run->exit_reason = KVM_EXIT_INTR;
-		answer(c);
+		fake_answer(c);
 		return LEAVE;
 	}
 }
@@ -396,6 +412,8 @@ static void complete(struct fake_cpu *c)
 
 	if (!c->exited || !op || !c->powered)
 		return;		/* what is off stays where it is */
+	if (c->vm->realm && !c->runnable)
+		return;		/* for the RMM it is off still */
 	if (op->what == OP_ACCESS) {
 		op->aborted = c->abort;
 		if (!op->isv && !op->aborted)
@@ -405,11 +423,13 @@ static void complete(struct fake_cpu *c)
 			op->val = 0;
 			memcpy(&op->val, c->run->mmio.data, op->len);
 		}
+	} else if (op->what == OP_SMC && c->vm->realm) {
+		fake_rec_complete(c, op);
 	} else if (op->what == OP_SMC) {
 		for (unsigned int i = 0; i < ARRAY_SIZE(op->x); i++)
 			op->x[i] = fake_get(c, A64_X(i));
 	}
-	answer(c);
+	fake_answer(c);
 }
 
 /* ---- KVM_RUN --------------------------------------------------------------------------------- */
@@ -462,6 +482,8 @@ static int may_run(struct fake_cpu *c)
 		fake_complain("KVM_RUN of vCPU %u without its run area", c->id);
 		return -EFAULT;
 	}
+	if (c->vm->realm)
+		return fake_rmi_first_run(c);
 	if (!c->vm->ran) {
 		ret = fake_first_run(c->vm);
 		if (!ret && c->features >> A64_VCPU_PMU_V3 & 1 && !c->pmu_ready)
@@ -478,6 +500,14 @@ static int enter(struct fake_cpu *c)
 		if (c->suspended) {
 			event(c, KVM_SYSTEM_EVENT_WAKEUP);
 			return 0;
+		}
+		if (c->vm->realm && c->powered && !c->runnable) {
+			c->run->exit_reason = KVM_EXIT_UNKNOWN;
+			return -EAGAIN;		/* RMI_ERROR_REC */
+		}
+		if (c->vm->realm && c->powered && c->vm->realm->state == FAKE_REALM_OFF) {
+			c->run->exit_reason = KVM_EXIT_SHUTDOWN;
+			return 0;		/* RMI_ERROR_REALM */
 		}
 		if (c->powered && !c->started && fake.guest[c->id])
 			start_guest(c);

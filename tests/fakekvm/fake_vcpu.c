@@ -155,7 +155,7 @@ static int one_reg(struct fake_cpu *c, const struct kvm_one_reg *o, bool set)
 
 /* ---- features and power ---------------------------------------------------------------------- */
 
-static int vcpu_init(struct fake_cpu *c, const struct a64_vcpu_init *init)
+int fake_vcpu_init(struct fake_cpu *c, const struct a64_vcpu_init *init)
 {
 	uint32_t pauth = 1U << A64_VCPU_PTRAUTH_ADDRESS | 1U << A64_VCPU_PTRAUTH_GENERIC;
 	uint32_t f = init->features[0], off = 1U << A64_VCPU_POWER_OFF;
@@ -285,16 +285,14 @@ int fake_vcpu_ioctl(struct fake_cpu *c, unsigned long req, unsigned long arg)
 			      req, c->id);
 		return -EINTR;
 	}
-	if (fake.gen->vcpu_ioctl) {
-		ret = fake.gen->vcpu_ioctl(c, req, arg, &handled);
-		if (handled)
-			return ret;
-	}
+	ret = fake_rmi_vcpu_ioctl(c, req, arg, &handled);
+	if (handled)
+		return ret;
 	switch (req) {
 	case KVM_RUN:
 		return arg ? -EINVAL : fake_run(c);
 	case A64_VCPU_INIT:
-		return vcpu_init(c, p);
+		return fake_vcpu_init(c, p);
 	case A64_VCPU_FINALIZE:
 		return finalize(c, *(int *)p);
 	case KVM_GET_ONE_REG:

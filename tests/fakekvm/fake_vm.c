@@ -36,6 +36,11 @@ struct fake_vm *fake_vm_new(unsigned long type, int *ret)
 		return NULL;
 	}
 	vm->bits = bits;
+	*ret = fake_rmi_vm_new(vm, type);
+	if (*ret) {
+		free(vm);
+		return NULL;
+	}
 	vm->fd_open = true;
 	vm->boot = ++fake.boots;
 	vm->dist = vm->redist = vm->its = UNSET;
@@ -58,6 +63,7 @@ void fake_vm_put(struct fake_vm *vm)
 	for (unsigned int i = 0; i < FAKE_MAX_SPIS; i++)
 		if (vm->irqfd[i] >= 0)
 			close(vm->irqfd[i]);
+	fake_rmi_vm_free(vm);
 	free(vm->slot);
 	free(vm->filter);
 	free(vm->ioev);
@@ -178,6 +184,7 @@ static int set_slot(struct fake_vm *vm, const struct kvm_userspace_memory_region
 	if (!n.size) {
 		if (!old)
 			return -EINVAL;
+		fake_rmi_slot(vm, old, true);
 		if (old->gmem)
 			fake_gmem_put(old->gmem);
 		*old = vm->slot[--vm->nr_slots];
@@ -200,7 +207,9 @@ static int set_slot(struct fake_vm *vm, const struct kvm_userspace_memory_region
 			return ret;
 		n.gmem->refs++;
 	}
-	check_host_memory(&n);
+	if (n.host || !n.gmem || !vm->realm)
+		check_host_memory(&n);
+	fake_rmi_slot(vm, &n, false);
 	note_race(vm);
 	if (old) {
 		*old = n;
@@ -251,6 +260,7 @@ static int create_gmem(struct fake_vm *vm, const struct kvm_create_guest_memfd *
 	g->map = mmap(NULL, g->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, g->fd, 0);
 	if (g->map == MAP_FAILED)
 		abort();
+	fake_rmi_gmem_new(vm, g);
 	fd = fake_fd_new(FD_GMEM, vm, NULL, g);
 	if (fd < 0)
 		fake_gmem_put(g);
@@ -561,11 +571,9 @@ int fake_vm_ioctl(struct fake_vm *vm, unsigned long req, unsigned long arg)
 	bool handled = false;
 	int ret;
 
-	if (fake.gen->vm_ioctl) {
-		ret = fake.gen->vm_ioctl(vm, req, arg, &handled);
-		if (handled)
-			return ret;
-	}
+	ret = fake_rmi_vm_ioctl(vm, req, arg, &handled);
+	if (handled)
+		return ret;
 	switch (req) {
 	case KVM_CHECK_EXTENSION:
 		return arg < FAKE_NR_CAPS ? fake_host.cap[arg] : 0;
@@ -644,8 +652,10 @@ bool fake_mem(ipa_t ipa, void *buf, size_t len)
 {
 	struct fake_slot *s;
 
+	if (fake_realm_mem(ipa, buf, len))
+		return true;
 	pthread_mutex_lock(&fake.lock);
-	s = fake.vm ? fake_find_slot(fake.vm, ipa, len) : NULL;
+	s = fake.vm && !fake.vm->realm ? fake_find_slot(fake.vm, ipa, len) : NULL;
 	if (s)
 		memcpy(buf, fake_slot_mem(s, ipa), len);
 	pthread_mutex_unlock(&fake.lock);

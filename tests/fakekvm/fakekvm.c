@@ -2,6 +2,8 @@
 /* The seam's side of the model: descriptors, mappings, faults, complaints, the kernels. */
 #include "tests/fakekvm/fake_int.h"
 
+#include "realm/rmi_abi.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -19,10 +21,14 @@ struct fake_host fake_host;
 struct fake_state fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static struct fake_fd fds[FD_MAX];
+static int nothing = -1;	/* an empty file */
 static struct {
 	void *addr;
 	size_t len;
+	int prot;
 	struct fake_cpu *cpu;
+	struct fake_gmem *gmem;
+	uint64_t off;
 } maps[FAKE_MAX_CPUS + MAPS_MAX];
 
 static struct {
@@ -66,6 +72,12 @@ static const struct {
 	{ A64_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS" },
 	{ A64_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG" },
 	{ KVM_SET_MP_STATE, "KVM_SET_MP_STATE" },
+	{ A64_RMI_POPULATE, "KVM_ARM_RMI_POPULATE" },
+	{ A64_RMI_POPULATE_V12, "KVM_ARM_RMI_POPULATE" },
+	{ A64_RMI_PSCI_COMPLETE, "KVM_ARM_VCPU_RMI_PSCI_COMPLETE" },
+	{ A64_RMI_INIT_RIPAS(FAKE_RIPAS_NR), "KVM_ARM_RMI_INIT_RIPAS" },
+	{ A64_SET_MEM_ATTR, "KVM_SET_MEMORY_ATTRIBUTES" },
+	{ A64_SET_MEM_ATTR2, "KVM_SET_MEMORY_ATTRIBUTES2" },
 };
 
 static const char *ioctl_name(unsigned long req)
@@ -187,6 +199,7 @@ void fake_gmem_put(struct fake_gmem *g)
 		return;
 	munmap(g->map, g->size);
 	close(g->fd);
+	free(g->page);
 	free(g);
 }
 
@@ -226,6 +239,8 @@ static int sys_close(int fd)
 	if (old.kind == FD_VM)
 		old.vm->fd_open = false;
 	*f = (struct fake_fd){ FD_FREE };
+	if (old.kind == FD_GMEM)
+		fake_rmi_gmem_close(old.gmem);
 	if (old.kind == FD_GMEM)
 		fake_gmem_put(old.gmem);
 	if (old.vm)
@@ -278,6 +293,7 @@ static int device_ioctl(struct fake_fd *f, unsigned long req, unsigned long arg)
 
 static int sys_ioctl(int fd, unsigned long req, unsigned long arg)
 {
+	struct fake_call *call;
 	struct fake_fd *f;
 	int ret;
 
@@ -291,6 +307,9 @@ static int sys_ioctl(int fd, unsigned long req, unsigned long arg)
 		ret = -EBADF;
 		goto out;
 	}
+	call = fake_note_ioctl(f, req, arg);
+	if (call)
+		call->nr = book.calls;
 	switch (f->kind) {
 	case FD_DEV:
 		ret = dev_ioctl(req, arg);
@@ -305,17 +324,64 @@ static int sys_ioctl(int fd, unsigned long req, unsigned long arg)
 	case FD_ITS:
 		ret = device_ioctl(f, req, arg);
 		break;
+	case FD_GMEM:
+		ret = fake_rmi_gmem_ioctl(f->gmem, req, arg);
+		break;
 	default:
 		ret = -ENOTTY;
 	}
-	if (ret == -ENOTTY)
+	if (ret == -ENOTTY && !fake_rmi_is_ioctl(req))
 		fake_complain("unknown ioctl %#lx (%s)", req, ioctl_name(req));
+	if (call)
+		call->ret = ret;
 out:
 	pthread_mutex_unlock(&fake.lock);
 	return ret;
 }
 
 /* ---- mappings -------------------------------------------------------------------------------- */
+
+/*
+ * Private pages are not there for user space: whoever touches them gets SIGBUS. That is what a
+ * mapping beyond the end of a file does.
+ */
+void fake_gmem_hide(struct fake_gmem *g, uint64_t off, uint64_t len, bool hide)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++) {
+		uint64_t first = MAX(off, maps[i].off);
+		uint64_t last = MIN(off + len, maps[i].off + maps[i].len);
+
+		if (!maps[i].addr || maps[i].gmem != g || first >= last)
+			continue;
+		if (mmap((uint8_t *)maps[i].addr + (first - maps[i].off), last - first,
+			 maps[i].prot, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+			 hide ? nothing : g->fd, hide ? 0 : first) == MAP_FAILED)
+			abort();
+	}
+}
+
+bool fake_gmem_maps(const void *addr)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(maps); i++)
+		if (maps[i].gmem && (const uint8_t *)addr >= (uint8_t *)maps[i].addr &&
+		    (const uint8_t *)addr < (uint8_t *)maps[i].addr + maps[i].len)
+			return true;
+	return false;
+}
+
+static void hide_private(struct fake_gmem *g)
+{
+	uint64_t end, pages = g->size / SZ_4K;
+
+	for (uint64_t p = 0; g->page && p < pages; p = end) {
+		bool shared = g->page[p] & G_SHARED;
+
+		for (end = p; end < pages && !!(g->page[end] & G_SHARED) == shared;)
+			end++;
+		if (!shared)
+			fake_gmem_hide(g, p * SZ_4K, (end - p) * SZ_4K, true);
+	}
+}
 
 static void *sys_mmap(size_t len, int prot, int flags, int fd, off_t off)
 {
@@ -358,9 +424,14 @@ static void *sys_mmap(size_t len, int prot, int flags, int fd, off_t off)
 		goto out;
 	maps[at].addr = p;
 	maps[at].len = len;
+	maps[at].prot = prot;
 	maps[at].cpu = f->kind == FD_VCPU ? f->cpu : NULL;
+	maps[at].gmem = f->kind == FD_GMEM ? f->gmem : NULL;
+	maps[at].off = off;
 	if (f->kind == FD_VCPU)
 		f->cpu->run = p;
+	else
+		hide_private(f->gmem);
 out:
 	pthread_mutex_unlock(&fake.lock);
 	errno = err;
@@ -389,7 +460,7 @@ out:
 	return ret;
 }
 
-static int gmem_fallocate(const struct fake_gmem *g, int mode, off_t off, off_t len)
+static int gmem_fallocate(struct fake_gmem *g, int mode, off_t off, off_t len)
 {
 	if (!(mode & FALLOC_FL_KEEP_SIZE) ||
 	    mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
@@ -397,6 +468,8 @@ static int gmem_fallocate(const struct fake_gmem *g, int mode, off_t off, off_t 
 	if (off < 0 || len <= 0 || !IS_ALIGNED((uint64_t)off, SZ_4K) ||
 	    !IS_ALIGNED((uint64_t)len, SZ_4K))
 		return -EINVAL;
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		fake_rmi_punch(g, off, len);
 	return fallocate(g->fd, mode, off, len) < 0 ? -errno : 0;
 }
 
@@ -408,6 +481,8 @@ static int sys_fallocate(int fd, int mode, off_t off, off_t len)
 	pthread_mutex_lock(&fake.lock);
 	ret = -fault("fallocate", 0);
 	f = fake_fd_get(fd, FD_FREE);
+	if (!ret && f)
+		fake_note("punch", off, len, mode);
 	if (!ret && f && f->kind == FD_GMEM)
 		ret = gmem_fallocate(f->gmem, mode, off, len);
 	else if (!ret && f)
@@ -418,6 +493,19 @@ static int sys_fallocate(int fd, int mode, off_t off, off_t len)
 	return ret;
 }
 
+static long sys_param(const char *name)
+{
+	long val = 0;
+
+	if (!strcmp(name, "kvm_cap_arm_rmi"))
+		val = fake_host.kvm_cap_arm_rmi;
+	else if (!strcmp(name, "kvm_cap_arm_rme"))
+		val = fake_host.kvm_cap_arm_rme;
+	else if (!strcmp(name, "gmem_in_place_conversion") && fake_rmi.api >= FAKE_API_D)
+		return -EINVAL;		/* "Y" or "N" */
+	return val ? val : -ENOENT;
+}
+
 const struct kvm_sys fake_sys = {
 	.open = sys_open,
 	.ioctl = sys_ioctl,
@@ -425,6 +513,7 @@ const struct kvm_sys fake_sys = {
 	.munmap = sys_munmap,
 	.fallocate = sys_fallocate,
 	.close = sys_close,
+	.param = sys_param,
 };
 
 /* ---- kernels --------------------------------------------------------------------------------- */
@@ -461,6 +550,9 @@ void fake_reset(const struct fake_gen *gen)
 		A64_CAP_PMU_V3, A64_CAP_SVE,
 	};
 
+	/* made once, so that a test can count descriptors */
+	if (nothing < 0)
+		nothing = memfd_create("fake-nothing", MFD_CLOEXEC);
 	memset(&book, 0, sizeof(book));
 	fake_host = (struct fake_host){
 		.path = "/dev/kvm",
@@ -480,8 +572,8 @@ void fake_reset(const struct fake_gen *gen)
 	fake_host.cap[A64_CAP_VM_IPA_SIZE] = fake_host.ipa_bits;
 	fake_host.cap[KVM_CAP_MAX_VCPUS] = fake_host.max_vcpus;
 	fake_host.cap[KVM_CAP_NR_MEMSLOTS] = FAKE_MAX_SLOTS;
+	fake_rmi_reset();
 	gen->setup(&fake_host);
-	fake.gen = gen;
 	fake.vm = NULL;
 	fake.boots = fake.slot_races = 0;
 	memset(fake.guest, 0, sizeof(fake.guest));

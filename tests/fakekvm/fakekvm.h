@@ -12,8 +12,8 @@
  * memslots and the in-kernel devices or exits to user space. So it happens only while the vCPU is
  * in the guest, and a guest that does nothing is one that runs: KVM_RUN blocks until a signal.
  *
- * There is one such host in a process. What the kernel is able to do is a table (struct fake_gen):
- * a generation of the RMI interface is one more of them, with its own ioctls.
+ * There is one such host in a process. What the kernel is able to do is a table (struct fake_gen).
+ * Kernels with realms, and the RMM under them: tests/fakekvm/fake_rmi.h.
  */
 #ifndef TESTS_FAKEKVM_H
 #define TESTS_FAKEKVM_H
@@ -37,6 +37,7 @@ extern const struct kvm_sys fake_sys;
  * @features:   bits of KVM_ARM_VCPU_INIT
  * @gmem_flags: flags of KVM_CREATE_GUEST_MEMFD
  * @sve_vq:     bit n: vectors of (n + 1) * 128 bits
+ * @kvm_cap_arm_rmi, @kvm_cap_arm_rme: module parameters of kvm, 0: it has none of that name
  */
 struct fake_host {
 	const char *path;
@@ -52,20 +53,17 @@ struct fake_host {
 	uint64_t gmem_flags;
 	uint64_t sve_vq;
 	unsigned int pmu_counters;
+	long kvm_cap_arm_rmi, kvm_cap_arm_rme;
 };
 extern struct fake_host fake_host;
 
 /**
  * struct fake_gen - a kernel
- * @setup:      fill @h, which has what all kernels of this model have in common
- * @vm_ioctl, @vcpu_ioctl: ioctls of its own, asked first; *handled false: not one of them. The
- *              lock of the model is held. May be NULL
+ * @setup: fill @h, which has what all kernels of this model have in common
  */
 struct fake_gen {
 	const char *name;
 	void (*setup)(struct fake_host *h);
-	int (*vm_ioctl)(struct fake_vm *vm, unsigned long req, unsigned long arg, bool *handled);
-	int (*vcpu_ioctl)(struct fake_cpu *c, unsigned long req, unsigned long arg, bool *handled);
 };
 
 extern const struct fake_gen fake_linux_6_1;	/* no SMCCC filter, no guest_memfd */

@@ -18,13 +18,16 @@ static u64 call(u64 fn, u64 a1, u64 a2, u64 a3, u64 a4)
 
 static void test_version(void)
 {
-	static const u64 odd[] = { 0, 0xffff, 0x10001, 0x20000, 0x100010000, ~0UL };
+	static const u64 odd[] = { 0, 0xffff, 0x10002, 0x20000, 0x100010000, ~0UL };
 	u64 r[18];
 
 	rsi(r, RSI_VERSION, 0x10000, 0, 0, 0);
 	check(r[0] == RSI_SUCCESS && r[1] == 0x10000 && r[2] >= 0x10000 && r[2] < 0x20000 &&
 	      r[3] == 0,
 	      "VERSION 1.0: success, lower 1.0, higher 1.x");
+	rsi(r, RSI_VERSION, 0x10001, 0, 0, 0);
+	check(r[2] >= 0x10001 ? r[0] == RSI_SUCCESS && r[1] == 0x10001 : r[0] == RSI_ERROR_INPUT,
+	      "VERSION 1.1: success, if the highest is 1.1");
 	for (unsigned int i = 0; i < ARRAY_LEN(odd); i++) {
 		rsi(r, RSI_VERSION, odd[i], 0, 0, 0);
 		check(r[0] == RSI_ERROR_INPUT && r[1] >= 0x10000 && r[1] <= r[2] && r[2] < 0x20000,
@@ -326,9 +329,57 @@ static void test_host_call(void)
 	ripas_set(a, a + PAGE, RIPAS_RAM);
 }
 
+static u8 token[4 * PAGE];
+
+/* INIT with a challenge of 64 times this byte. Return: the upper bound of the size, 0: an error */
+static u64 token_init(u64 byte)
+{
+	u64 r[18] = { RSI_TOKEN_INIT };
+
+	for (unsigned int i = 1; i <= 8; i++)
+		r[i] = byte * 0x0101010101010101;
+	call_smc(r);
+	return r[0] == RSI_SUCCESS ? r[1] : 0;
+}
+
+/*
+ * Fetch up to @max bytes, @size at most at a time and to offset @off of a page. A piece may be
+ * empty: the monitor was interrupted. @last: the last status
+ */
+static u64 token_fetch(u64 max, u64 off, u64 size, u64 *last, bool *outside)
+{
+	u64 total = 0, r[18];
+
+	do {
+		u64 want = max - total < size ? max - total : size;
+
+		memset(page_b, 0xee, PAGE);
+		rsi(r, RSI_TOKEN_CONTINUE, (u64)page_b, off, want, 0);
+		if ((r[0] != RSI_INCOMPLETE && r[0] != RSI_SUCCESS) || r[1] > want)
+			break;
+		for (u64 i = 0; i < PAGE; i++)
+			if (i < off || i >= off + r[1])
+				*outside |= page_b[i] != 0xee;
+		memcpy(token + total, page_b + off, r[1]);
+		total += r[1];
+	} while (r[0] == RSI_INCOMPLETE && total < max);
+	*last = r[0];
+	return total;
+}
+
+static bool token_has(u64 len, u8 byte)
+{
+	u64 n = 0;
+
+	for (u64 i = 0; i < len && n < 64; i++)
+		n = token[i] == byte ? n + 1 : 0;
+	return n == 64;
+}
+
 static void test_token(void)
 {
-	u64 a = (u64)page_a, r[18];
+	u64 a = (u64)page_a, bound, len, last, r[18];
+	bool outside = false;
 
 	check_eq(call(RSI_TOKEN_CONTINUE, a + 8, 0, 64, 0), RSI_ERROR_INPUT,
 		 "ATTESTATION_TOKEN_CONTINUE, not aligned: input error");
@@ -342,19 +393,34 @@ static void test_token(void)
 		 "ATTESTATION_TOKEN_CONTINUE at the alias: input error");
 	check_eq(call(RSI_TOKEN_CONTINUE, a, 0, PAGE, 0), RSI_ERROR_STATE,
 		 "ATTESTATION_TOKEN_CONTINUE without INIT: state error");
-	if (!arg_has("token")) {
-		rsi(r, RSI_TOKEN_INIT, 1, 2, 3, 4);
-		check(r[0] == RSI_ERROR_UNKNOWN && r[1] == 0,
-		      "ATTESTATION_TOKEN_INIT: no token here, unknown error");
-		check_eq(call(RSI_TOKEN_CONTINUE, a, 0, PAGE, 0), RSI_ERROR_STATE,
-			 "ATTESTATION_TOKEN_CONTINUE after an INIT that failed: state error");
-		return;
-	}
-	rsi(r, RSI_TOKEN_INIT, 1, 2, 3, 4);
-	check(r[0] == RSI_SUCCESS && r[1] >= 64 && r[1] <= 65536,
+	bound = token_init(0x5a);
+	check(bound >= 64 && bound <= sizeof(token),
 	      "ATTESTATION_TOKEN_INIT: success, an upper bound");
+	ripas_set(a, a + PAGE, RIPAS_EMPTY);
+	/* a monitor that signs step by step has no need of the page yet */
+	do
+		rsi(r, RSI_TOKEN_CONTINUE, a, 0, 64, 0);
+	while (r[0] == RSI_INCOMPLETE && r[1] == 0);
+	check_eq(r[0], RSI_ERROR_INPUT, "ATTESTATION_TOKEN_CONTINUE to an EMPTY page: input error");
+	ripas_set(a, a + PAGE, RIPAS_RAM);
 	check_eq(call(RSI_TOKEN_CONTINUE, a, 0, 0, 0), RSI_INCOMPLETE,
 		 "ATTESTATION_TOKEN_CONTINUE of nothing: incomplete");
+	len = token_fetch(sizeof(token), 4000, 96, &last, &outside);
+	check(last == RSI_SUCCESS && len > 64 && len <= bound,
+	      "ATTESTATION_TOKEN_CONTINUE in pieces: a token within the bound");
+	check(!outside, "ATTESTATION_TOKEN_CONTINUE writes these pieces and no more");
+	/* CBOR tag 907, or 399 of older ones */
+	check(token[0] == 0xd9 && ((token[1] == 3 && token[2] == 0x8b) ||
+				   (token[1] == 1 && token[2] == 0x8f)), "a CCA token begins with its tag");
+	check(token_has(len, 0x5a), "the challenge is in the token");
+	check_eq(call(RSI_TOKEN_CONTINUE, a, 0, PAGE, 0), RSI_ERROR_STATE,
+		 "ATTESTATION_TOKEN_CONTINUE behind the end: state error");
+	token_init(0x61);
+	check_eq(token_fetch(100, 0, 100, &last, &outside), 100, "the begin of a token");
+	token_init(0x62);
+	len = token_fetch(sizeof(token), 0, PAGE, &last, &outside);
+	check(last == RSI_SUCCESS && token_has(len, 0x62) && !token_has(len, 0x61),
+	      "ATTESTATION_TOKEN_INIT again begins another");
 }
 
 static void test_unknown(void)

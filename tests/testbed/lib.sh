@@ -52,11 +52,11 @@ qemu_version()
 		 sed -n 's/^QEMU emulator version \([0-9]*\.[0-9]*\).*/\1/p'
 }
 
-# find_qemu: sets QEMU_CMD (array) and QEMU_VER. Order: $QEMU, the machine's own if it is 8.2 or
-# later, the one that "deps qemu" unpacked, the machine's own whatever it is.
+# find_qemu [VERSION]: sets QEMU_CMD (array) and QEMU_VER. Order: $QEMU, the machine's own if it is
+# VERSION (8.2) or later, the one that "deps qemu" unpacked, the machine's own whatever it is.
 find_qemu()
 {
-	local own=qemu-system-aarch64 priv=$BED/qemu lib
+	local own=qemu-system-aarch64 priv=$BED/qemu lib min=${1:-8.2}
 
 	if [ -n "${QEMU:-}" ]; then
 		QEMU_CMD=("$QEMU")
@@ -67,7 +67,7 @@ find_qemu()
 	QEMU_CMD=("$own")
 	QEMU_VER=$(qemu_version "$own")
 	if [ -n "$QEMU_VER" ] &&
-	   printf '8.2\n%s\n' "$QEMU_VER" | sort -VC; then
+	   printf '%s\n' "$min" "$QEMU_VER" | sort -VC; then
 		return 0
 	fi
 	if [ -x "$priv/usr/bin/$own" ]; then

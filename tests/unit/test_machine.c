@@ -311,7 +311,7 @@ static void realm_calls(struct fake_cpu *c, void *ctx)
 	}
 	fake_expect_eq(fake_call(c, 0x80000000, 0, 0, 0), 0x10001);
 	fake_expect_eq(rsi(c, x, RSI_VERSION, 0x10000, 0, 0), RSI_SUCCESS);
-	fake_expect_eq(x[2], 0x10000);
+	fake_expect_eq(x[2], 0x10001);
 	/* the session's measurement, once */
 	fake_expect_eq(rsi(c, x, RSI_MEASUREMENT_READ, 0, 0, 0), RSI_SUCCESS);
 	fake_expect_eq(x[1], UINT64_C(0x5a5a5a5a5a5a5a5a));

@@ -241,6 +241,76 @@ static void personalization(void **state)
 	BAD("given twice", "--realm", "--realm-pv=a", "--realm-pv-hex=00");
 }
 
+static void personalization_forms(void **state)
+{
+	GOOD("--realm", "--realm-pv", "hex:00ff10");
+	assert_memory_equal(c.rpv, "\x00\xff\x10\x00", 4);
+	GOOD("--realm", "--realm-pv", "base64:AP8Q");
+	assert_memory_equal(c.rpv, "\x00\xff\x10\x00", 4);
+	GOOD("--realm", "--realm-pv", "hexa:00");
+	assert_memory_equal(c.rpv, "hexa:00\0", 8);
+	BAD("is not 1 to 64 pairs", "--realm", "--realm-pv", "hex:0");
+	BAD("is not base64 of 1 to 64 bytes", "--realm", "--realm-pv", "base64:A");
+	BAD("is not base64", "--realm", "--realm-pv", "base64:");
+	BAD("is not base64", "--realm", "--realm-pv", "base64:A*8Q");
+}
+
+static void ripas_plan(void **state)
+{
+	GOOD("--realm");
+	assert_int_equal(c.ripas_ram, RIPAS_RAM_ALL);
+	GOOD("--realm", "--ripas-ram=image");
+	assert_int_equal(c.ripas_ram, RIPAS_RAM_IMAGE);
+	GOOD("--realm", "--ripas-ram=0x80000000+2M,0x81000000-0x81001000");
+	assert_int_equal(c.ripas_ram, RIPAS_RAM_RANGES);
+	assert_int_equal(c.nr_ripas_ranges, 2);
+	assert_true(c.ripas_range[0].base == 0x80000000 && c.ripas_range[0].size == SZ_2M);
+	assert_true(c.ripas_range[1].base == 0x81000000 && c.ripas_range[1].size == SZ_4K);
+	GOOD("--realm", "--ripas-ram=0x80000000+512M");
+	BAD("is not in RAM", "--realm", "--ripas-ram=0x80000000+513M");
+	BAD("is not in RAM", "--realm", "--ripas-ram=0x7ffff000+8K");
+	BAD("is not a range", "--realm", "--ripas-ram=some");
+	BAD("is not a range", "--realm", "--ripas-ram=0x80000000");
+	BAD("is not a range", "--realm", "--ripas-ram=0x80000000+2M,");
+	BAD("ends before it begins", "--realm", "--ripas-ram=0x80001000-0x80001000");
+	BAD("multiples of 4 KiB", "--realm", "--ripas-ram=0x80000800+4K");
+	BAD("multiples of 4 KiB", "--realm", "--ripas-ram=0x80000000+0");
+	BAD("multiples of 4 KiB", "--realm", "--ripas-ram=0xfffffffffffff000+8K");
+}
+
+static void measured_pieces(void **state)
+{
+	GOOD("--realm");
+	assert_int_equal(c.unmeasured, 0);
+	GOOD("--realm", "--populate=initrd=unmeasured");
+	assert_int_equal(c.unmeasured, PIECE_INITRD);
+	GOOD("--realm", "--populate=unmeasured", "--populate=kernel=measured,dtb=measured");
+	assert_int_equal(c.unmeasured, PIECE_INITRD | PIECE_FIRMWARE);
+	BAD("is not understood", "--realm", "--populate=disk=unmeasured");
+	BAD("is not understood", "--realm", "--populate=kernel=no");
+	BAD("is not understood", "--realm", "--populate=kernel");
+}
+
+static void host_interface(void **state)
+{
+	GOOD("--realm", "--rmi-generation=c", "--rmi-cap=249", "--rmi-psci=user");
+	assert_string_equal(c.rmi_generation, "c");
+	assert_int_equal(c.rmi_cap, 249);
+	assert_true(c.rmi_psci_user);
+	GOOD("--realm", "--rmi-generation=e:0xd8");
+	BAD("is none: give a, v12", "--realm", "--rmi-generation=v14");
+	BAD("is none", "--realm", "--rmi-generation=e");
+	BAD("is none", "--realm", "--rmi-generation=e:256");
+	BAD("is none", "--realm", "--rmi-generation=c:1");
+	BAD("give 1 to 4095", "--realm", "--rmi-cap=0");
+	GOOD("--realm", "--breakpoints=4", "--watchpoints=3", "--best-effort");
+	assert_int_equal(c.breakpoints, 4);
+	assert_int_equal(c.watchpoints, 3);
+	assert_true(c.best_effort);
+	BAD("give 2 to 16", "--realm", "--breakpoints=1");
+	BAD("give 2 to 16", "--realm", "--watchpoints=17");
+}
+
 static void boot(void **state)
 {
 	char text[CFG_CMDLINE_MAX + 1];
@@ -782,7 +852,7 @@ static void later_commands(void **state)
 {
 	static const char *const names[] = {
 		"list",	 "stop",  "pause",   "resume", "stat",	  "balloon",
-		"debug", "setup", "sandbox", "check",  "measure",
+		"debug", "setup", "sandbox",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -804,6 +874,10 @@ int main(void)
 		cmocka_unit_test_teardown(ipa_width, clean),
 		cmocka_unit_test_teardown(realm, clean),
 		cmocka_unit_test_teardown(personalization, clean),
+		cmocka_unit_test_teardown(personalization_forms, clean),
+		cmocka_unit_test_teardown(ripas_plan, clean),
+		cmocka_unit_test_teardown(measured_pieces, clean),
+		cmocka_unit_test_teardown(host_interface, clean),
 		cmocka_unit_test_teardown(boot, clean),
 		cmocka_unit_test_teardown(bounce_buffers, clean),
 		cmocka_unit_test_teardown(disks, clean),

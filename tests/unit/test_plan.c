@@ -121,6 +121,49 @@ static void check_bounds(void **state)
 	plan_clear(&p);
 }
 
+/* What is RAM at the start: ranges and pieces, sorted and joined. */
+static void ram_ranges(void **state)
+{
+	struct plan p = { 0 };
+	struct plan_piece c = piece("kernel", BASE + SZ_1M, 10, "0123456789");
+	struct err e;
+	bool ram;
+
+	c.span = SZ_2M;
+	assert_int_equal(plan_add(&p, &c, &e), 0);
+	assert_int_equal(plan_ram(&p, BASE + 8 * SZ_1M, SZ_4K, &e), 0);
+	assert_int_equal(plan_ram(&p, BASE + 3 * SZ_1M, SZ_4K, &e), 0);		/* touches */
+	assert_int_equal(plan_ram(&p, BASE + SZ_1M + SZ_4K, SZ_4K, &e), 0);	/* inside */
+	assert_int_equal(plan_check(&p, BASE, 16 * SZ_1M, &e), 0);
+	assert_int_equal(p.nr_ram, 2);
+	assert_true(p.ram[0].base == BASE + SZ_1M && p.ram[0].size == SZ_2M + SZ_4K);
+	assert_true(p.ram[1].base == BASE + 8 * SZ_1M && p.ram[1].size == SZ_4K);
+
+	assert_true(plan_ram_run(&p, BASE, BASE + 16 * SZ_1M, &ram) == BASE + SZ_1M);
+	assert_false(ram);
+	assert_true(plan_ram_run(&p, BASE + SZ_1M, BASE + 16 * SZ_1M, &ram) ==
+		    BASE + 3 * SZ_1M + SZ_4K);
+	assert_true(ram);
+	assert_true(plan_ram_run(&p, BASE + SZ_2M, BASE + SZ_2M + SZ_4K, &ram) ==
+		    BASE + SZ_2M + SZ_4K);
+	assert_true(ram);
+	assert_true(plan_ram_run(&p, BASE + 9 * SZ_1M, BASE + 16 * SZ_1M, &ram) ==
+		    BASE + 16 * SZ_1M);
+	assert_false(ram);
+	plan_clear(&p);
+
+	assert_int_equal(plan_ram(&p, BASE + 1, SZ_4K, &e), -EINVAL);
+	assert_int_equal(plan_ram(&p, BASE, 0, &e), -EINVAL);
+	assert_int_equal(plan_ram(&p, UINT64_MAX - SZ_4K + 1, SZ_2M, &e), -EINVAL);
+	assert_int_equal(plan_ram(&p, BASE, SZ_2M, &e), 0);
+	assert_int_equal(plan_check(&p, BASE, SZ_1M, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "is not within RAM"));
+	plan_clear(&p);
+	for (int i = 0; i < PLAN_MAX_RANGES; i++)
+		assert_int_equal(plan_ram(&p, BASE + i * SZ_2M, SZ_4K, &e), 0);
+	assert_int_equal(plan_ram(&p, BASE, SZ_4K, &e), -ENOSPC);
+}
+
 static void read_all_kinds(void **state)
 {
 	uint8_t src[5000], got[8192];
@@ -189,6 +232,7 @@ int main(void)
 		cmocka_unit_test(add_refuses),
 		cmocka_unit_test(check_sorts),
 		cmocka_unit_test(check_bounds),
+		cmocka_unit_test(ram_ranges),
 		cmocka_unit_test(read_all_kinds),
 		cmocka_unit_test(clear_frees_owned),
 	};

@@ -16,6 +16,7 @@
 #define END	(RAM + SIZE)
 #define UART	UINT64_C(0x01000000)
 #define JUNK	UINT64_C(0x4a4a4a4a4a4a4a4a)
+#define TOKEN_SIZE 1000U
 
 /* sha256sum of 32 zero bytes and "abc"; of that value; of 32 + 63 zero bytes and 01; sha512sum */
 #define REM_ABC		"365aa7d8f7f9402c4b9434502b4cc89ddb09fe50d7cd95b493b834c62d5a5370"
@@ -34,7 +35,11 @@ static struct {
 	bool no_granule;
 	ipa_t stop;			/* conversions get no further than this; 0: no limit */
 	unsigned int conversions, rims;
-	int rim_error;
+	unsigned int tokens;
+	struct token_request rq;
+	int rim_error, token_error;
+	struct rsi_rec rec[2];
+	struct rsi_rec *cpu;		/* who calls */
 	uint64_t x[RSI_NR_REGS];
 } f;
 
@@ -82,7 +87,19 @@ static int rim(void *ctx, uint8_t out[REALM_HASH_MAX])
 	return f.rim_error;
 }
 
-static const struct rsi_ops ops = { granule, granule_put, convert, rim };
+/* 1000 bytes that tell which request made them. */
+static int token(void *ctx, struct token_request *rq, uint8_t *out, size_t *len)
+{
+	(void)ctx;
+	f.tokens++;
+	f.rq = *rq;
+	for (unsigned int i = 0; i < TOKEN_SIZE; i++)
+		out[i] = i * 3 + rq->challenge[0];
+	*len = TOKEN_SIZE;
+	return f.token_error;
+}
+
+static const struct rsi_ops ops = { granule, granule_put, convert, rim, token };
 
 static int setup(void **state)
 {
@@ -91,6 +108,7 @@ static int setup(void **state)
 	f.mem = malloc(SIZE);		/* exactly: ASan sees a byte too many */
 	memset(f.mem, 0xee, SIZE);
 	assert_int_equal(ripas_init(&f.ripas, RAM, SIZE, RIPAS_RAM, NULL), 0);
+	f.cpu = &f.rec[0];
 	f.rsi = (struct rsi){
 		.ops = &ops,
 		.ctx = &f,
@@ -104,6 +122,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	rsi_rec_reset(&f.rec[0]);
+	rsi_rec_reset(&f.rec[1]);
 	assert_int_equal(f.held, 0);
 	ripas_destroy(&f.ripas);
 	free(f.mem);
@@ -128,7 +148,7 @@ static uint64_t call(uint64_t fn, unsigned int nargs, ...)
 		f.x[i] = va_arg(ap, uint64_t);
 	va_end(ap);
 	memcpy(before, f.x, sizeof(before));
-	written = rsi_call(&f.rsi, f.x);
+	written = rsi_call(&f.rsi, f.cpu, f.x);
 	assert_true(written & 1);
 	for (int i = 0; i < RSI_NR_REGS; i++)
 		if (!(written & 1U << i))
@@ -169,19 +189,36 @@ static void unknown(void **state)
 static void version(void **state)
 {
 	static const uint64_t others[] = {
-		0, 0x0ffff, 0x10001, 0x20000, (UINT64_C(1) << 32) + 0x10000, ~UINT64_C(0),
+		0, 0x0ffff, 0x10002, 0x20000, (UINT64_C(1) << 32) + 0x10000, ~UINT64_C(0),
 	};
 
 	(void)state;
 	answers(RSI_SUCCESS, RSI_VERSION, 1, U(0x10000));
-	expect(0x10000, 0x10000, 0);
+	expect(0x10000, 0x10001, 0);
+	answers(RSI_SUCCESS, RSI_VERSION, 1, U(0x10001));
+	expect(0x10001, 0x10001, 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(others); i++) {
 		answers(RSI_ERROR_INPUT, RSI_VERSION, 1, others[i]);
-		expect(0x10000, 0x10000, 0);
+		expect(0x10001, 0x10001, 0);
 	}
 	/* the SVE hint, and what is above w0 */
 	answers(RSI_SUCCESS, RSI_VERSION | SMCCC_SVE_HINT, 1, U(0x10000));
 	answers(RSI_SUCCESS, RSI_VERSION | UINT64_C(1) << 32, 1, U(0x10000));
+}
+
+/* What came with 1.1 and a realm here does not have: no plane has a number that is right. */
+static void planes(void **state)
+{
+	static const uint32_t fn[] = {
+		0xc40001a0, 0xc40001a1, 0xc40001a2, 0xc40001a3, 0xc40001ae, 0xc40001af,
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(fn); i++) {
+		answers(RSI_ERROR_INPUT, fn[i], 2, U(0), RAM);
+		expect(0, 0, 0);
+		answers(RSI_ERROR_INPUT, fn[i], 2, U(1), RAM);
+	}
 }
 
 static void features(void **state)
@@ -288,24 +325,162 @@ static void measurement_extend_512(void **state)
 	expect_rem(1, REM_ABC_512);
 }
 
-static void token(void **state)
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+static uint64_t start(uint64_t challenge)
+{
+	return call(RSI_ATTESTATION_TOKEN_INIT, 8, challenge, U(2), U(3), U(4), U(5), U(6), U(7),
+		    UINT64_C(0x8877665544332211));
+}
+
+static void token_arguments(void **state)
 {
 	(void)state;
-	/* no tokens yet: it could not be started */
-	answers(RSI_ERROR_UNKNOWN, RSI_ATTESTATION_TOKEN_INIT, 0);
-	expect(0, 0, 0);
-	for (unsigned int i = 0; i < ARRAY_SIZE(wrong_bases); i++)
-		answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM + wrong_bases[i],
-			U(0), U(16));
-	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(4096), U(0));
-	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(1), U(4096));
-	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(16), ~UINT64_C(0));
-	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM | ALIAS, U(0), U(16));
-	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, ~UINT64_C(0xfff), U(0), U(16));
-	expect(0, 0, 0);
-	/* good arguments, no INIT before */
+	/* checked before the state, without a token and with one */
+	for (int begun = 0; begun < 2; begun++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(wrong_bases); i++)
+			answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3,
+				RAM + wrong_bases[i], U(0), U(16));
+		answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(4096), U(0));
+		answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(1), U(4096));
+		answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(16),
+			~UINT64_C(0));
+		answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, ~UINT64_C(0),
+			U(2));
+		answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM | ALIAS, U(0),
+			U(16));
+		answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, ~UINT64_C(0xfff), U(0),
+			U(16));
+		expect(0, 0, 0);
+		if (!begun) {
+			answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0),
+				U(4096));
+			answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(4095),
+				U(1));
+			/* no memory of the realm: the state comes first */
+			answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, UART, U(0),
+				U(16));
+			expect(0, 0, 0);
+			assert_int_equal(start(1), RSI_SUCCESS);
+		}
+	}
+	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, UART, U(0), U(16));
+	ripas_set(&f.ripas, RAM, GRANULE_SIZE, RIPAS_EMPTY);
+	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(16));
+	f.no_granule = true;
+	answers(RSI_ERROR_INPUT, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM + GRANULE_SIZE, U(0),
+		U(16));
+	f.no_granule = false;
+	for (unsigned int i = 0; i < SIZE; i++)
+		assert_int_equal(f.mem[i], 0xee);
+	/* none of it has cost the token a byte */
+	answers(RSI_SUCCESS, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM + GRANULE_SIZE, U(0), U(4096));
+	expect(TOKEN_SIZE, 0, 0);
+}
+
+static void token_asked(void **state)
+{
+	uint8_t challenge[64] = { 0x99 };
+
+	(void)state;
+	for (int i = 0; i < RSI_RPV_SIZE; i++)
+		f.rsi.rpv[i] = i + 1;
+	f.rsi.rem[2][5] = 0x33;
+	assert_int_equal(start(0x99), RSI_SUCCESS);
+	assert_int_equal(f.x[1], 4096);
+	assert_int_equal(f.x[2], 0);
+	assert_int_equal(f.x[3], 0);
+	assert_int_equal(f.x[4], 4);	/* kept */
+	for (int i = 1; i < 7; i++)
+		challenge[8 * i] = i + 1;
+	memcpy(challenge + 56, "\x11\x22\x33\x44\x55\x66\x77\x88", 8);
+	assert_memory_equal(f.rq.challenge, challenge, 64);
+	assert_memory_equal(f.rq.rpv, f.rsi.rpv, 64);
+	assert_int_equal(f.rq.algo, REALM_SHA256);
+	assert_int_equal(f.rq.rim[0], 0x80);
+	assert_int_equal(f.rq.rim[31], 0x9f);
+	assert_int_equal(f.rq.rim[32], 0);
+	assert_int_equal(f.rq.rem[2][5], 0x33);
+	assert_int_equal(f.rims, 1);
+}
+
+/* In pieces, to any place of a page; only those bytes are written. */
+static void token_pieces(void **state)
+{
+	static const struct { uint64_t page, off, size; } piece[] = {
+		{ 0, 0, 0 }, { 0, 4000, 96 }, { 1, 0, 1 }, { 1, 1, 400 },
+		{ 5, 4095, 1 }, { 3, 7, 502 },
+	};
+	unsigned int at = 0;
+
+	(void)state;
+	assert_int_equal(start(7), RSI_SUCCESS);
+	for (unsigned int i = 0; i < ARRAY_SIZE(piece); i++) {
+		uint8_t *p = f.mem + piece[i].page * GRANULE_SIZE;
+
+		memset(p, 0xee, GRANULE_SIZE);
+		at += piece[i].size;
+		answers(at == TOKEN_SIZE ? RSI_SUCCESS : RSI_INCOMPLETE,
+			RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM + piece[i].page * GRANULE_SIZE,
+			piece[i].off, piece[i].size);
+		expect(piece[i].size, 0, 0);
+		for (unsigned int k = 0; k < GRANULE_SIZE; k++) {
+			bool in = k >= piece[i].off && k < piece[i].off + piece[i].size;
+			unsigned int n = at - piece[i].size + k - piece[i].off;
+
+			assert_int_equal(p[k], in ? (uint8_t)(n * 3 + 7) : 0xee);
+		}
+	}
+	assert_int_equal(at, TOKEN_SIZE);
+	/* it is given away once */
 	answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(4096));
-	answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(4095), U(1));
+	assert_int_equal(f.tokens, 1);
+	/* more room than token */
+	assert_int_equal(start(9), RSI_SUCCESS);
+	memset(f.mem, 0xee, GRANULE_SIZE);
+	answers(RSI_SUCCESS, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(96), U(4000));
+	expect(TOKEN_SIZE, 0, 0);
+	assert_int_equal(f.mem[95], 0xee);
+	assert_int_equal(f.mem[96], 9);
+	assert_int_equal(f.mem[96 + TOKEN_SIZE], 0xee);
+}
+
+/* INIT begins anew; each vCPU has its own token; a failure leaves none. */
+static void token_state(void **state)
+{
+	(void)state;
+	assert_int_equal(start(1), RSI_SUCCESS);
+	answers(RSI_INCOMPLETE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(900));
+	assert_int_equal(start(2), RSI_SUCCESS);
+	answers(RSI_INCOMPLETE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(999));
+	assert_int_equal(f.mem[0], 2);
+
+	f.cpu = &f.rec[1];
+	answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(1));
+	assert_int_equal(start(3), RSI_SUCCESS);
+	answers(RSI_SUCCESS, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(4096));
+	assert_int_equal(f.mem[0], 3);
+	f.cpu = &f.rec[0];
+	answers(RSI_SUCCESS, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(4096));
+	expect(1, 0, 0);
+
+	assert_int_equal(start(4), RSI_SUCCESS);
+	f.token_error = -EIO;
+	assert_int_equal(start(5), RSI_ERROR_UNKNOWN);
+	assert_int_equal(f.x[1], 0);
+	answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(1));
+	f.token_error = 0;
+	assert_int_equal(start(6), RSI_SUCCESS);
+	f.rsi.rim_known = false;
+	f.rim_error = -EIO;
+	assert_int_equal(start(7), RSI_ERROR_UNKNOWN);
+	answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(1));
+	f.rim_error = 0;
+
+	/* a vCPU that has no place for one */
+	f.cpu = NULL;
+	assert_int_equal(start(8), RSI_ERROR_UNKNOWN);
+	answers(RSI_ERROR_STATE, RSI_ATTESTATION_TOKEN_CONTINUE, 3, RAM, U(0), U(1));
 }
 
 /* ---- structures in the guest's memory -------------------------------------------------------- */
@@ -524,9 +699,10 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(unknown), T(version), T(features),
+		T(unknown), T(version), T(features), T(planes),
 		T(measurement_read), T(rim_fails), T(measurement_extend), T(measurement_extend_512),
-		T(token), T(realm_config), T(host_call),
+		T(token_arguments), T(token_asked), T(token_pieces), T(token_state),
+		T(realm_config), T(host_call),
 		T(state_set_arguments), T(state_set), T(state_set_partial), T(state_set_holes),
 		T(state_get), T(state_walk),
 	};

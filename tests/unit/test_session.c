@@ -14,6 +14,7 @@
 #include "realm/rim.h"
 #include "tests/fakekvm/harness.h"
 #include "tests/unit/mkimage.h"
+#include "realm/measure.h"
 #include "vmm/session.h"
 
 #define SHARED	(UINT64_C(1) << 32)
@@ -426,8 +427,11 @@ static void no_kvm_realm(void **state)
 	(void)state;
 	cfg.mode = MODE_KVM;
 	assert_int_equal(run(), -EOPNOTSUPP);
-	assert_non_null(strstr(e.msg, "--realm=emulated"));
-	assert_int_equal(fake_calls(), 0);
+	assert_non_null(strstr(e.msg, "this kernel offers no realms"));
+	assert_non_null(strstr(e.msg, "`realmtool check` tells why"));
+	assert_non_null(strstr(e.msg, "--realm=emulated rehearses without protection"));
+	/* the VM types that were tried are all gone, and nothing took their place */
+	assert_int_equal(fake_boots(), 0);
 }
 
 static void no_device(void **state)
@@ -499,9 +503,9 @@ static void measurement(void **state)
 	struct loader_files files = {
 		.kernel = -1, .initrd = -1, .firmware = -1, .dtb = -1, .kernel_path = cfg.kernel,
 	};
+	struct measurement m;
 	struct rim_params p;
 	struct layout l;
-	struct rim r;
 
 	(void)state;
 	cfg.mode = MODE_EMULATED;
@@ -509,13 +513,51 @@ static void measurement(void **state)
 	assert_int_equal(loader_open(&files, &e), 0);
 	assert_int_equal(layout_make(&cfg, &files, 0, &l, &e), 0);
 	layout_rim_params(&cfg, &l, &p);
-	if (rim_of_plan(&r, &p, &l.load.plan, &e) == -ENOSYS)
+	if (measure_plan(&l.load.plan, &p, &m, &e) == -ENOSYS)
 		skip();
 	layout_free(&l);
 	loader_close(&files);
 	fake_set_guest(0, asks, NULL);
 	assert_int_equal(run(), 0);
-	assert_memory_equal(rim, r.value, sizeof(rim));
+	assert_memory_equal(rim, m.rim.value, sizeof(rim));
+}
+
+/* A launch that measures something else than expected is none: KVM is not even opened. */
+static void expected_rim(void **state)
+{
+	char hex[2 * sizeof(rim) + 1];
+
+	(void)state;
+	cfg.mode = MODE_EMULATED;
+	fake_set_guest(0, asks, NULL);
+	memset(rim, 0, sizeof(rim));
+	assert_int_equal(run(), 0);
+	if (!rim[0] && !rim[1])
+		skip();		/* built without libcrypto */
+	for (size_t i = 0; i < sizeof(rim); i++)
+		sprintf(hex + 2 * i, "%02x", rim[i]);
+	cfg.expect_rim = hex;
+	log_set_level(LOG_INFO);
+	assert_int_equal(run(), 0);
+	log_set_level(LOG_WARNING);
+	hex[64] = '\0';
+	assert_non_null(strstr(logged, "predicted RIM (dialect tf-rmm, sha-256): "));
+	assert_non_null(strstr(logged, hex));
+	assert_int_equal(fake_boots(), 2);
+
+	fake_reset(&fake_linux_7_3);
+	cfg.params = (char *)"another";
+	assert_int_equal(run(), -EKEYREJECTED);
+	assert_non_null(strstr(e.msg, "--expect-rim"));
+	assert_int_equal(fake_calls(), 0);
+	cfg.expect_rim = (char *)"hello";
+	assert_int_equal(run(), -EINVAL);
+	assert_int_equal(fake_calls(), 0);
+	/* a plain VM has no measurement; options.c warns of such options */
+	cfg.mode = MODE_PLAIN;
+	fake_set_guest(0, hello, NULL);
+	assert_int_equal(run(), 0);
+	assert_null(strstr(logged, "RIM"));
 }
 
 /* --dump-dtb writes what stands in the guest's memory. */
@@ -558,7 +600,7 @@ int main(void)
 #ifndef __aarch64__
 		T(not_arm64),
 #endif
-		T(each_call_fails), T(measurement), T(dump_dtb),
+		T(each_call_fails), T(measurement), T(expected_rim), T(dump_dtb),
 	};
 
 	log_set_level(LOG_WARNING);

@@ -205,8 +205,8 @@ case_bad_capability()
 {
 	in_bed
 	here
-	bad 'realm' run $K --realm
-	bad 'realm' run $K --realm=kvm
+	bad 'offers no realms.*check.*--realm=emulated' run $K --realm
+	bad 'offers no realms' run $K --realm=kvm
 	bad '.' run $K -c 513
 	bad '.' run $K --sve-max-vl 2048
 }
