@@ -154,7 +154,7 @@ int realm_fill(struct realm *r, const struct plan_piece *piece, void *dst, struc
 	return plan_read(piece, 0, dst, whole, e);
 }
 
-/* ---- shared by the back ends ------------------------------------------------------------------ */
+/* ---- shared by the back ends ----------------------------------------------------------------- */
 
 static bool guard_shared(const void *ctx, ipa_t ipa, uint64_t len)
 {
@@ -251,8 +251,8 @@ int realm_pin_debug(struct realm *r, struct kvm_vcpu *v, struct err *e)
 	ret = new == old && wps == r->watchpoints ? 0 : kvm_set_reg(v, A64_ID_AA64DFR0_EL1, new);
 	if (ret == -EINVAL && new != old) {
 		/*
-		 * KVM lets the number of watchpoints be lowered and not that of breakpoints, because
-		 * those that compare contexts are the last ones of the hardware's.
+		 * KVM lets the number of watchpoints be lowered, but not that of breakpoints,
+		 * because those that compare contexts are the last ones of the hardware's.
 		 */
 		ret = wps == r->watchpoints ? 0 : kvm_set_reg(v, A64_ID_AA64DFR0_EL1, old);
 		if (!ret && r->debug_exact)
@@ -272,7 +272,7 @@ int realm_pin_debug(struct realm *r, struct kvm_vcpu *v, struct err *e)
 	return 0;
 }
 
-/* ---- the monitor's and the debugger's door ---------------------------------------------------- */
+/* ---- the monitor's and the debugger's door --------------------------------------------------- */
 
 void *rsi_granule(struct realm *r, ipa_t ipa)
 {

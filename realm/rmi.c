@@ -595,7 +595,8 @@ static void memory_fault(struct rmi *m, struct kvm_vcpu *v)
 
 	base = ipa_canonical(&r->split, ALIGN_DOWN(x->memory_fault.gpa, GRANULE_SIZE));
 	/* a request without a size is one for the page */
-	if (__builtin_add_overflow(base, ALIGN_UP(MAX(x->memory_fault.size, 1), GRANULE_SIZE), &top))
+	if (__builtin_add_overflow(base, ALIGN_UP(MAX(x->memory_fault.size, 1), GRANULE_SIZE),
+				   &top))
 		top = ipa_limit(&r->split);
 	pthread_mutex_lock(&r->lock);
 	m->fault_repeats = m->fault_ipa == base ? m->fault_repeats + 1 : 0;
@@ -753,9 +754,9 @@ static enum realm_exit kvm_exit(struct realm *r, struct kvm_vcpu *v, ipa_t *ipa)
 }
 
 /*
- * An abort can be asked for only when KVM has marked the access as emulated, which v14 does when the
- * vCPU is entered again: enter and come back before the guest runs. (On an ordinary VM that would
- * step over the instruction.) Whoever enters next clears immediate_exit.
+ * An abort can be asked for only when KVM has marked the access as emulated, which v14 does when
+ * the vCPU is entered again: enter and come back before the guest runs. (On an ordinary VM that
+ * would step over the instruction.) Whoever enters next clears immediate_exit.
  */
 static int kvm_abort(struct realm *r, struct kvm_vcpu *v)
 {

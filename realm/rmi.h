@@ -56,7 +56,8 @@ struct rmi_gen {
 	int (*populate)(struct rmi *m, struct a64_rmi_populate *p);
 	int (*init_ripas)(struct rmi *m, ipa_t base, uint64_t len);
 	int (*activate)(struct rmi *m, struct err *e);
-	int (*psci_complete)(struct rmi *m, struct kvm_vcpu *caller, uint64_t mpidr, int32_t status);
+	int (*psci_complete)(struct rmi *m, struct kvm_vcpu *caller, uint64_t mpidr,
+			     int32_t status);
 };
 
 extern const struct rmi_gen rmi_gen_a;

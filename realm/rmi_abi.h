@@ -97,7 +97,7 @@ struct a64_rme_populate {
 	uint64_t base, size;
 	uint32_t flags, reserved[3];
 };
-/* Feature bit and argument of KVM_ARM_VCPU_FINALIZE; it moved up when nested virtualisation came. */
+/* Feature bit and argument of KVM_ARM_VCPU_FINALIZE; nested virtualisation has pushed it up. */
 #define A64_VCPU_REC_NEWEST	9
 #define A64_VCPU_REC_OLDEST	7
 

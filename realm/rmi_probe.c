@@ -15,7 +15,8 @@
 #define PROBE_IPA_BITS	33	/* what the smallest realm has; every RMM can do it */
 
 const struct rmi_gen *const rmi_gens[] = {
-	&rmi_gen_e, &rmi_gen_d, &rmi_gen_d2, &rmi_gen_c, &rmi_gen_v13, &rmi_gen_v12, &rmi_gen_a, NULL,
+	&rmi_gen_e, &rmi_gen_d, &rmi_gen_d2, &rmi_gen_c, &rmi_gen_v13, &rmi_gen_v12, &rmi_gen_a,
+	NULL,
 };
 
 static int new_vm(struct kvm *k, unsigned long type, unsigned int bits)
@@ -30,13 +31,15 @@ static void drop_vm(struct kvm *k)
 	k->vm = -1;
 }
 
-/* Refused before anything is created, if it is there. A size of 0 would make v14 WARN. */
+/*
+ * A kernel that knows the request reads its argument first, and this one cannot be read. To one
+ * that it does not know KVM of arm64 answers EINVAL, not ENOTTY.
+ */
 static bool has_populate(struct kvm *k, unsigned long req)
 {
-	struct a64_rmi_populate p = { .base = 0, .size = GRANULE_SIZE, .reserved = 1 };
-	int ret = kvm_ioctl_vm(k, req, &p);
+	int ret = kvm_ioctl_vm(k, req, NULL);
 
-	return ret != -ENOTTY && ret < 0;
+	return ret < 0 && ret != -ENOTTY && ret != -EINVAL;
 }
 
 /* Do pages of a guest_memfd change sides in place? An unknown flag is refused if they can. */
@@ -347,6 +350,7 @@ int realm_host_probe(struct kvm *k, const struct realm_host_want *want, struct r
 	h->ipa_bits = widest(k, f.gen);
 	ret = new_vm(k, f.gen->vm_type, PROBE_IPA_BITS);
 	if (!ret) {
+		h->pmu_possible = f.gen->pmu;
 		h->pmu = f.gen->pmu && kvm_cap(k, A64_CAP_PMU_V3);
 		vcpu_limits(k, &f, h);
 	}

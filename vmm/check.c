@@ -610,8 +610,10 @@ static int realms(struct check *c, struct kvm *k, const struct check_want *w, st
 	if (h.pmu) {
 		found(c, F_R_PMU, CHECK_OK, true, "yes");
 	} else {
-		f = found(c, F_R_PMU, CHECK_MISSING, false, "not in realms of this generation");
-		lacks(f, 0, "--pmu in realms", "a kernel of the series v5 to v13");
+		f = found(c, F_R_PMU, CHECK_MISSING, false, h.pmu_possible ? "not on this host" :
+			  "not in realms of this generation");
+		lacks(f, 0, "--pmu in realms", h.pmu_possible ? "a PMU that KVM can use (PMUv3)" :
+		      "a kernel of the series v5 to v13");
 	}
 	counted(c, F_R_BRPS, h.breakpoints, "breakpoints", "--breakpoints");
 	counted(c, F_R_WRPS, h.watchpoints, "watchpoints", "--watchpoints");

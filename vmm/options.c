@@ -577,7 +577,8 @@ static const struct opt options[] = {
 		  "must ask for it before it touches it. Ranges are ADDR+SIZE or ADDR-END, several "
 		  "with commas between them. The parts of the initial image are RAM in any case. "
 		  "Linux asks for all of its RAM, but puts its first page tables at the end of it "
-		  "before: give it the last 16 MiB, as --ripas-ram 0x9f000000+16M with -m 512.",
+		  "before: give it the last 16 MiB, as --ripas-ram 0x9f000000+16M with -m 512. A flat "
+		  "image does not say how much it needs behind its end.",
 	  .parse = take_ripas_ram },
 	{ .name = "populate", .group = G_REALM, .flags = OPT_REPEAT, .arg = "PIECE=HOW",
 	  .key = "realm.populate",
@@ -602,7 +603,8 @@ static const struct opt options[] = {
 	  .parse = opt_choice, TO(rmm), .choice = rmm_choices },
 	{ .name = "host-profile", .group = G_REALM, .arg = "NAME", .key = "realm.host-profile",
 	  .help = "limits of the host that are measured",
-	  .text = "A name (fvp, qemu-max, qemu-max-v14, generic) or a file. A launch on a host that differs is refused.",
+	  .text = "A name (fvp, qemu-max, qemu-max-v14, generic) or a file. A launch on a host "
+		  "that differs is refused.",
 	  .parse = opt_string, TO(host_profile) },
 	{ .name = "expect-rim", .group = G_REALM, .arg = "RIM", .key = "realm.expect-rim",
 	  .help = "launch only with this measurement",

@@ -51,8 +51,8 @@ int profile_apply(struct vm_config *c, struct err *e);
 
 /**
  * profile_check_host() - is this the host that the profile describes?
- * @host: what was found; PROFILE_NONE: could not be found out, and is not compared. @breakpoints_fixed
- *        and @rmm are not looked at
+ * @host: what was found; PROFILE_NONE: could not be found out, and is not compared. Of the profile
+ *        @breakpoints_fixed, @rmm and @generation are not looked at
  *
  * Return: 0; -ENODEV: the text names what differs.
  */

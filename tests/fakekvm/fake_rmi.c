@@ -625,6 +625,8 @@ int fake_rmi_vm_ioctl(struct fake_vm *vm, unsigned long req, unsigned long arg, 
 	if (fake_rmi_is_ioctl(req) && req != A64_SET_MEM_ATTR) {
 		if (!has_ioctl(req))
 			return -ENOTTY;
+		if (!arg)
+			return -EFAULT;
 		if (!vm->realm)
 			return -ENXIO;
 		return req == A64_RMI_INIT_RIPAS(FAKE_RIPAS_NR) ? init_ripas(vm, (void *)arg) :
@@ -894,6 +896,8 @@ struct fake_call *fake_note_ioctl(const struct fake_fd *f, unsigned long req, un
 		return fake_note("gmem-attr", attr->address, attr->size, attr->attributes);
 	case A64_RMI_POPULATE:
 	case A64_RMI_POPULATE_V12:
+		if (!arg)	/* is there such an ioctl? */
+			return NULL;
 		return fake_note("populate", pop->base, pop->size, pop->flags);
 	case A64_RMI_INIT_RIPAS(FAKE_RIPAS_NR):
 		return fake_note("ripas", pop->base, pop->size, 0);

@@ -323,7 +323,7 @@ static void populate_errors(void **state)
 	realm(&fake_rmi_v14);
 	/* refused before anything is created: how a program finds out */
 	assert_int_equal(io(h.vm, A64_RMI_POPULATE, &p), -EINVAL);
-	assert_int_equal(io(h.vm, A64_RMI_POPULATE_V12, &p), -ENOTTY);
+	assert_int_equal(io(h.vm, A64_RMI_POPULATE_V12, &p), -EINVAL);
 	assert_int_equal(pop(RAM + 1, SZ_4K, source, 0), -EINVAL);
 	assert_int_equal(pop(RAM, SZ_4K + 1, source, 0), -EINVAL);
 	assert_int_equal(pop(RAM, SZ_4K, source + 1, 0), -EINVAL);
@@ -351,7 +351,7 @@ static void populate_errors(void **state)
 	assert_int_equal(pop(RAM, SZ_4K, source, 0), -ENXIO);
 	done(NULL);
 	open_vm(&fake_rmi_plumbing, 33);
-	assert_int_equal(pop(RAM, SZ_4K, source, 0), -ENOTTY);
+	assert_int_equal(pop(RAM, SZ_4K, source, 0), -EINVAL);
 	done(NULL);
 	open_vm(&fake_rmi_v14, 0);
 	fake_sys.close(h.vm);
@@ -431,7 +431,7 @@ static void attributes(void **state)
 	done(NULL);
 
 	assert_true(open_vm(&fake_rmi_kamalca, 33) >= 0);
-	assert_int_equal(attr(RAM, SZ_4K, A64_MEM_ATTR_PRIVATE), -ENOTTY);
+	assert_int_equal(attr(RAM, SZ_4K, A64_MEM_ATTR_PRIVATE), -EINVAL);
 	assert_true(make_gmem(SIZE, fake_host.gmem_flags) >= 0);
 	assert_int_equal(slot(RAM, SIZE, KVM_MEM_GUEST_MEMFD, 0), 0);
 	assert_false(fake_private(RAM));
