@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vmm/core/err.h"
+#include "vmm/core/parse.h"
 #include "vmm/core/json.h"
 
 /* IANA "Named Information Hash Algorithm": what verifiers know a digest's algorithm by */
@@ -13,31 +14,7 @@ static unsigned int hash_number(enum realm_hash algo)
 	return algo == REALM_SHA256 ? 1 : algo == REALM_SHA384 ? 7 : 8;
 }
 
-/*
- * Base64 (RFC 4648).
- * @url: the alphabet for URLs, and no padding
- * @out: 4 * ceil(@len / 3) + 1 bytes
- */
-static void base64(const uint8_t *p, size_t len, bool url, char *out)
-{
-	static const char std[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-			  alt[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	const char *digit = url ? alt : std;
-
-	for (; len; len -= MIN(len, 3), p += 3) {
-		uint32_t v = p[0] << 16 | (len > 1 ? p[1] << 8 : 0) | (len > 2 ? p[2] : 0);
-
-		*out++ = digit[v >> 18];
-		*out++ = digit[v >> 12 & 63];
-		if (len > 1 || !url)
-			*out++ = len > 1 ? digit[v >> 6 & 63] : '=';
-		if (len > 2 || !url)
-			*out++ = len > 2 ? digit[v & 63] : '=';
-	}
-	*out = '\0';
-}
-
-#define BASE64_SIZE	(4 * ((REALM_HASH_MAX + 2) / 3) + 1)
+#define TEXT_SIZE	BASE64_SIZE(REALM_HASH_MAX)
 
 /* Identifiers: the same launch has the same ones, another launch others. */
 #define ID_SIZE		(sizeof("cca-realm-corim-") + 2 * REALM_HASH_MAX)
@@ -209,9 +186,9 @@ int corim_cbor(const struct refvals *v, uint8_t *buf, size_t size, size_t *len, 
 
 static void typed_bytes(struct json *j, const char *key, const uint8_t *p, size_t len)
 {
-	char text[BASE64_SIZE];
+	char text[TEXT_SIZE];
 
-	base64(p, len, false, text);
+	format_base64(p, len, false, text);
 	json_object_begin(j, key);
 	json_str(j, "type", "bytes");
 	json_str(j, "value", text);
@@ -230,9 +207,9 @@ static void open_measurement(struct json *j, const char *key)
 
 static void json_digest(struct json *j, const char *key, enum realm_hash algo, const uint8_t *value)
 {
-	char text[BASE64_SIZE];
+	char text[TEXT_SIZE];
 
-	base64(value, realm_hash_len(algo), true, text);
+	format_base64(value, realm_hash_len(algo), true, text);
 	open_measurement(j, key);
 	json_array_begin(j, "digests");
 	json_array_begin(j, NULL);
@@ -287,9 +264,9 @@ void corim_comid_json(const struct refvals *v, FILE *f)
 void corim_rvps_json(const struct refvals *v, FILE *f)
 {
 	struct json j = { .f = f };
-	char text[BASE64_SIZE];
+	char text[TEXT_SIZE];
 
-	base64(v->rim, realm_hash_len(v->algo), false, text);
+	format_base64(v->rim, realm_hash_len(v->algo), false, text);
 	json_object_begin(&j, NULL);
 	json_array_begin(&j, "cca.realm.cca-realm-initial-measurement");
 	json_str(&j, NULL, text);

@@ -140,24 +140,7 @@ void report_hex(const struct rim *r, char out[REPORT_HEX_MAX])
 
 void report_base64(const struct rim *r, char out[REPORT_B64_MAX])
 {
-	static const char digit[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	unsigned int len = realm_hash_len(r->algo);
-
-	for (unsigned int i = 0; i < len; i += 3) {
-		/* value[] is zero behind the digest, or ends with it */
-		uint32_t v = (uint32_t)r->value[i] << 16;
-
-		if (i + 1 < len)
-			v |= (uint32_t)r->value[i + 1] << 8;
-		if (i + 2 < len)
-			v |= r->value[i + 2];
-		*out++ = digit[v >> 18];
-		*out++ = digit[v >> 12 & 63];
-		*out++ = i + 1 < len ? digit[v >> 6 & 63] : '=';
-		*out++ = i + 2 < len ? digit[v & 63] : '=';
-	}
-	*out = '\0';
+	format_base64(r->value, realm_hash_len(r->algo), false, out);
 }
 
 struct text {

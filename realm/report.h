@@ -8,8 +8,9 @@
 
 #include "realm/measure.h"
 #include "vmm/core/json.h"
+#include "vmm/core/parse.h"
 
-#define REPORT_B64_MAX (REALM_HASH_MAX / 3 * 4 + 5)
+#define REPORT_B64_MAX BASE64_SIZE(REALM_HASH_MAX)
 #define REPORT_HEX_MAX (REALM_HASH_MAX * 2 + 1)
 
 /** report_hex(), report_base64() - the digest's bytes, without the zeros behind it */

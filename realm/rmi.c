@@ -96,6 +96,14 @@ static int check_wishes(struct realm *r, struct err *e)
 	return ret;
 }
 
+/* What a wrong --rmi-generation leads to looks like something else. */
+static int blame(struct realm *r, int ret, struct err *e)
+{
+	if (ret < 0 && r->host_want.generation)
+		err_prefix(e, "with --rmi-generation %.16s (leave it out?)", r->host_want.generation);
+	return ret;
+}
+
 static int kvm_create(struct realm *r, struct err *e)
 {
 	struct rmi *m = calloc(1, sizeof(*m));
@@ -399,7 +407,7 @@ static int kvm_populate(struct realm *r, const struct plan *p, struct err *e)
 	if (!ret)
 		ret = all_ranges(m, p, false, e);
 	if (ret < 0)
-		return ret;
+		return blame(r, ret, e);
 	if (!m->gen->source_in_slot) {
 		staging = mmap(NULL, POPULATE_CHUNK, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -414,7 +422,7 @@ static int kvm_populate(struct realm *r, const struct plan *p, struct err *e)
 	}
 	if (staging)
 		munmap(staging, POPULATE_CHUNK);
-	return ret;
+	return blame(r, ret, e);
 }
 
 /* ---- activation ------------------------------------------------------------------------------ */
@@ -469,7 +477,7 @@ static int kvm_finalise(struct realm *r, struct err *e)
 	if (!ret)
 		ret = m->gen->activate ? m->gen->activate(m, e) : activate_by_run(m, e);
 	m->active = !ret;
-	return ret;
+	return blame(r, ret, e);
 }
 
 /* ---- conversions ----------------------------------------------------------------------------- */

@@ -179,6 +179,12 @@ stage "make install" installed
 if [ -z "$long" ]; then
 	# a limit that slow machines keep, too
 	stage "boot tests" tests/boot/run --timeout 1800
+	if [ -n "${FLASH:-}${HOST_KERNEL:-}" ]; then
+		stage "realms on a CCA host in QEMU" tests/testbed/cca
+	else
+		echo "realms on a CCA host in QEMU       skipped: no firmware (FLASH= and HOST_KERNEL= name it)"
+		skipped=$((skipped + 1))
+	fi
 else
 	stage "a UEFI from Debian's source" tests/boot/firmware build
 	stage "boot tests, long ones too" tests/boot/run --long --timeout 3600

@@ -28,7 +28,7 @@ static int run_guest(const struct cmd_ctx *cx, int argc, char **argv, struct err
 
 /* clang-format off */
 const struct cmd commands[] = {
-	{ "run", "run a guest: a realm, an emulated realm or a VM", run_guest },
+	{ "run", "run a guest: a realm, an emulated realm or a VM", run_guest, NULL, cmd_help_run },
 	{ "help", "print help, also for a command: help run", cmd_help },
 	{ "version", "print the version and what it was built with", cmd_version },
 	{ "list", "list guests", NULL, "ps shows the guests" },
@@ -40,9 +40,11 @@ const struct cmd commands[] = {
 	{ "debug", "dump a guest's state", NULL, "use run --gdb" },
 	{ "setup", "make a root file system", NULL, "give run a --disk or an --initrd" },
 	{ "sandbox", "run a command in a guest", NULL, "start it from an --initrd with run" },
-	{ "check", "tell what this host can do", cmd_check },
-	{ "measure", "predict a realm's measurement", cmd_measure },
-	{ "token", "read and verify an attestation token", cmd_token },
+	{ "check", "tell what this host can do", cmd_check, NULL, cmd_help_check },
+	{ "measure", "predict a realm's measurement", cmd_measure, NULL,
+	  cmd_help_measure },
+	{ "token", "read and verify an attestation token", cmd_token, NULL,
+	  cmd_help_token },
 	{ NULL }
 };
 /* clang-format on */

@@ -27,6 +27,7 @@ struct cmd_ctx {
  * struct cmd - a command
  * @name:    word on the command line; NULL ends the table
  * @help:    one line
+ * @options: prints its options; NULL: it has none
  * @fn:      runs it with the words behind its name; NULL: not in this version
  * @instead: if @fn is NULL: what to do now
  */
@@ -35,6 +36,7 @@ struct cmd {
 	const char *help;
 	int (*fn)(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
 	const char *instead;
+	int (*options)(const struct cmd_ctx *cx, bool full, struct err *e);
 };
 
 extern const struct cmd commands[];

@@ -54,14 +54,8 @@ int cmd_help(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 		return -EINVAL;
 	if (!c->fn)
 		return cmd_refuse(c, e);
-	if (c == &commands[0])
-		return cmd_help_run(cx, true, e);
-	if (c->fn == cmd_check)
-		return cmd_help_check(cx, true, e);
-	if (c->fn == cmd_measure)
-		return cmd_help_measure(cx, true, e);
-	if (c->fn == cmd_token)
-		return cmd_help_token(cx, true, e);
+	if (c->options)
+		return c->options(cx, true, e);
 	printf("usage: %s %s%s\n\n%s\n", cx->prog, c->name, c->fn == cmd_help ? " [COMMAND]" : "",
 	       c->help);
 	return cmd_flush(e);

@@ -67,7 +67,7 @@ static int open_disk(const struct cfg_disk *d, struct err *e)
 	}
 	/* belongs to the open file: also two --disk of one command line collide */
 	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-		ret = errno == EAGAIN || errno == EACCES ?
+		ret = errno == EAGAIN ?
 			err_set(e, -EBUSY, "disk %s is locked: another VM uses it; stop that one, or "
 				"give it \",ro\" in both", d->path) :
 			err_set(e, -errno, "disk %s: cannot lock it: %s", d->path, strerror(errno));

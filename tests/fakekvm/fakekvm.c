@@ -358,7 +358,7 @@ void fake_gmem_hide(struct fake_gmem *g, uint64_t off, uint64_t len, bool hide)
 			continue;
 		if (mmap((uint8_t *)maps[i].addr + (first - maps[i].off), last - first,
 			 maps[i].prot, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
-			 hide ? nothing : g->fd, hide ? 0 : first) == MAP_FAILED)
+			 hide ? nothing : g->fd, first) == MAP_FAILED)
 			abort();
 	}
 }

@@ -230,6 +230,31 @@ static void base64(void **state)
 	assert_int_equal(parse_base64("AA A", b, sizeof(b), &n), -EINVAL);
 }
 
+static void base64_out(void **state)
+{
+	uint8_t in[10], back[10];
+	char text[BASE64_SIZE(sizeof(in))];
+	size_t n;
+
+	format_base64((const uint8_t *)"\xfb\xff", 2, false, text);
+	assert_string_equal(text, "+/8=");
+	format_base64((const uint8_t *)"\xfb\xff", 2, true, text);
+	assert_string_equal(text, "-_8");
+	format_base64(in, 0, false, text);
+	assert_string_equal(text, "");
+	for (size_t i = 0; i < sizeof(in); i++)
+		in[i] = 0xf3 - 29 * i;
+	for (size_t len = 1; len <= sizeof(in); len++) {
+		for (int url = 0; url < 2; url++) {
+			format_base64(in, len, url, text);
+			assert_true(strlen(text) < BASE64_SIZE(len));
+			assert_int_equal(parse_base64(text, back, sizeof(back), &n), 0);
+			assert_int_equal(n, len);
+			assert_memory_equal(in, back, len);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -237,7 +262,7 @@ int main(void)
 		cmocka_unit_test(too_large_numbers), cmocka_unit_test(sizes),
 		cmocka_unit_test(not_sizes),	     cmocka_unit_test(bools),
 		cmocka_unit_test(cpu_lists),	     cmocka_unit_test(hex),
-		cmocka_unit_test(base64),
+		cmocka_unit_test(base64),	     cmocka_unit_test(base64_out),
 		cmocka_unit_test(near_words),	     cmocka_unit_test(far_words),
 	};
 

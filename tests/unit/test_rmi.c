@@ -157,18 +157,33 @@ static void finish(void)
 		fail_msg("%s: %s", now->gen->name, verdict);
 }
 
+/* Warnings, from now on and so far. */
+static void hear(void)
+{
+	log_set_level(LOG_WARNING);
+	capture_begin();
+}
+
+static const char *heard(void)
+{
+	log_set_level(LOG_ERROR);
+	return capture_end();
+}
+
 static int clean_up(void **state)
 {
 	(void)state;
 	if (!in_use)
 		return 0;
 	in_use = false;
-	capture_end();
+	heard();
 	if (rig.made) {
 		machine_end(&rig.m, END_LEAVE);
 		machine_stop(&rig.m);
 	}
 	rig_fini(&rig);
+	layout_free(&plan);
+	memset(&plan, 0, sizeof(plan));
 	return 0;
 }
 
@@ -186,19 +201,6 @@ static void once(const struct kernel *k, fake_guest *fn)
 	create();
 	run();
 	finish();
-}
-
-/* Warnings, from now on and so far. */
-static void hear(void)
-{
-	log_set_level(LOG_WARNING);
-	capture_begin();
-}
-
-static const char *heard(void)
-{
-	log_set_level(LOG_ERROR);
-	return capture_end();
 }
 
 /* ---- what guests do -------------------------------------------------------------------------- */
@@ -904,7 +906,7 @@ static void dev_cancel(struct gmem_pin *pin)
 static void *device(void *arg)
 {
 	(void)arg;
-	while (!dev.cancelled)
+	for (int i = 0; i < 3000 && !dev.cancelled; i++)
 		usleep(1000);
 	usleep(20000);
 	dev.released = true;
@@ -1014,6 +1016,10 @@ static void faults(struct fake_cpu *c, void *ctx)
 		fake_fault(c, 0, PAGE | SHARED, SZ_4K, err);
 		fake_fault(c, 0, PAGE, 0, err);
 		fake_expect_eq(fake_read(c, PAGE | SHARED, 8), PATTERN);
+		fake_fault(c, 8, PAGE | SHARED, SZ_4K, err);
+		door(PAGE, -EACCES);
+		fake_fault(c, 0, PAGE, SZ_4K, err);
+		door(PAGE, 0);
 		fake_fault(c, 8, RAM_END, SZ_4K, err);
 		fake_fault(c, 8, UART, SZ_4K, err);
 		fake_fault(c, 0, ~UINT64_C(0) & ~UINT64_C(0xfff), SZ_1G, err);

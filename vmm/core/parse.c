@@ -210,6 +210,31 @@ int parse_base64(const char *text, uint8_t *out, size_t size, size_t *len)
 	return 0;
 }
 
+void format_base64(const uint8_t *p, size_t len, bool url, char *out)
+{
+	static const char std[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char alt[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	const char *digit = url ? alt : std;
+
+	for (; len; len -= MIN(len, 3), p += 3) {
+		uint32_t v = (uint32_t)p[0] << 16;
+
+		if (len > 1)
+			v |= (uint32_t)p[1] << 8;
+		if (len > 2)
+			v |= p[2];
+		*out++ = digit[v >> 18];
+		*out++ = digit[v >> 12 & 63];
+		if (len > 1 || !url)
+			*out++ = len > 1 ? digit[v >> 6 & 63] : '=';
+		if (len > 2 || !url)
+			*out++ = len > 2 ? digit[v & 63] : '=';
+	}
+	*out = '\0';
+}
+
 void nearest_offer(struct nearest *n, const char *name)
 {
 	size_t nw = strlen(n->word), nn = strlen(name), shorter = MIN(nw, nn);

@@ -63,6 +63,15 @@ int parse_hex(const char *text, uint8_t *out, size_t size, size_t *len);
  */
 int parse_base64(const char *text, uint8_t *out, size_t size, size_t *len);
 
+#define BASE64_SIZE(len) (4 * (((len) + 2) / 3) + 1)
+
+/**
+ * format_base64() - the other way round
+ * @url: the alphabet for URLs, and no padding
+ * @out: BASE64_SIZE(len) bytes
+ */
+void format_base64(const uint8_t *p, size_t len, bool url, char *out);
+
 /**
  * struct nearest - search for the known word that a mistyped word stands closest to
  * @word: what was typed; the caller sets it and leaves the rest zero
