@@ -271,9 +271,12 @@ static void measure_ripas(const struct plan *p, struct measurement *m)
 
 			while (last && size > GRANULE_SIZE && has_data(p, base, size))
 				size >>= 9;
-			rim_ripas(&m->rim, base, base + size);
+			/* A page that has data is RAM already: the RMM passes it over. */
+			if (!last || !has_data(p, base, size)) {
+				rim_ripas(&m->rim, base, base + size);
+				s->entries++;
+			}
 			base += size;
-			s->entries++;
 		}
 		memcpy(s->rim, m->rim.value, sizeof(s->rim));
 	}

@@ -96,9 +96,11 @@ static int check_wishes(struct realm *r, struct err *e)
 	return ret;
 }
 
-/* What a wrong --rmi-generation leads to looks like something else. */
+/* What a wrong --rmi-generation or --rmi-cap leads to looks like something else. */
 static int blame(struct realm *r, int ret, struct err *e)
 {
+	if (ret < 0 && r->host_want.cap)
+		err_prefix(e, "with --rmi-cap %d (leave it out?)", r->host_want.cap);
 	if (ret < 0 && r->host_want.generation)
 		err_prefix(e, "with --rmi-generation %.16s (leave it out?)", r->host_want.generation);
 	return ret;
@@ -113,7 +115,7 @@ static int kvm_create(struct realm *r, struct err *e)
 	if (!m)
 		return err_set(e, -ENOMEM, "no memory for the realm's state");
 	m->r = r;
-	ret = rmi_probe(r->kvm, &r->host_want, &m->found, e);
+	ret = rmi_probe(r->kvm, &r->host_want, r->split.bits, &m->found, e);
 	if (ret < 0)
 		return ret;
 	m->gen = m->found.gen;
@@ -126,7 +128,8 @@ static int kvm_create(struct realm *r, struct err *e)
 	ret = check_wishes(r, e);
 	if (ret < 0)
 		return ret;
-	ret = kvm_vm_create(r->kvm, m->gen->vm_type | A64_VM_TYPE_IPA_SIZE(r->split.bits), NULL);
+	if (r->kvm->vm < 0)
+		ret = kvm_vm_create(r->kvm, m->gen->vm_type | A64_VM_TYPE_IPA_SIZE(r->split.bits), NULL);
 	if (ret < 0)
 		return err_set(e, ret, "a realm with %u address bits cannot be created: %s; is that more "
 			       "than the RMM has? Use less memory (-m) or a smaller --ipa-bits",
@@ -181,7 +184,7 @@ static int kvm_configure(struct realm *r, struct err *e)
 		if (!ret && r->rpv_set)
 			ret = config_item(m, &rpv, "personalization value", e);
 	}
-	return ret;
+	return blame(r, ret, e);
 }
 
 static void kvm_features(struct realm *r, uint32_t *features)

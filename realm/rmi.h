@@ -86,12 +86,14 @@ struct rmi_found {
  * rmi_probe() - find the generation by behaviour, on a VM that is thrown away
  * @k:    open, without a VM; stays so
  * @want: what the user says of it; NULL: nothing
+ * @bits: keep the VM in @k if it can be used, with so many address bits; 0: throw it away. Series
+ *        v12 makes its host WARN when a realm's VM is closed that was never populated
  *
  * Return: 0 with @f filled (f->gen NULL if there are no realms); a negative errno if @want makes
  * no sense.
  */
-int rmi_probe(struct kvm *k, const struct realm_host_want *want, struct rmi_found *f,
-	      struct err *e);
+int rmi_probe(struct kvm *k, const struct realm_host_want *want, unsigned int bits,
+	      struct rmi_found *f, struct err *e);
 
 #define RMI_MAX_SLOTS 64
 #define RMI_MAX_VCPUS 512	/* KVM_MAX_VCPUS of arm64 */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * What does this host speak? Found by behaviour on VMs that are thrown away. A capability number
+ * What does this host speak? Found by behaviour, on VMs that are thrown away. A capability number
  * alone proves nothing: it has moved with each rebase, and what it was means something else now.
  */
 #include <errno.h>
@@ -24,6 +24,19 @@ static int new_vm(struct kvm *k, unsigned long type, unsigned int bits)
 	return kvm_vm_create(k, type | A64_VM_TYPE_IPA_SIZE(bits), NULL);
 }
 
+/* A VM of the wanted width; if there is none, one of the least width, which is not for keeping. */
+static int probe_vm(struct kvm *k, unsigned long type, unsigned int *bits)
+{
+	int ret = new_vm(k, type, *bits ? *bits : PROBE_IPA_BITS);
+
+	if (ret != -EINVAL || !*bits)
+		return ret;
+	ret = new_vm(k, type, PROBE_IPA_BITS);
+	if (!ret)
+		*bits = 0;
+	return ret;
+}
+
 static void drop_vm(struct kvm *k)
 {
 	if (k->vm >= 0)
@@ -35,15 +48,21 @@ static void drop_vm(struct kvm *k)
  * A kernel that knows the request reads its argument first, and this one cannot be read. To one
  * that it does not know KVM of arm64 answers EINVAL, not ENOTTY.
  */
-static bool has_populate(struct kvm *k, unsigned long req)
+/* Return: 1, 0 or a negative errno. */
+static int has_populate(struct kvm *k, unsigned long req)
 {
 	int ret = kvm_ioctl_vm(k, req, NULL);
 
-	return ret < 0 && ret != -ENOTTY && ret != -EINVAL;
+	if (ret == -EINVAL || ret == -ENOTTY)
+		return 0;
+	return ret == -EFAULT ? 1 : ret < 0 ? ret : -EIO;
 }
 
-/* Do pages of a guest_memfd change sides in place? An unknown flag is refused if they can. */
-static bool has_gmem_attr(struct kvm *k)
+/*
+ * Do pages of a guest_memfd change sides in place? An unknown flag is refused if they can.
+ * Return: 1, 0 or a negative errno.
+ */
+static int has_gmem_attr(struct kvm *k)
 {
 	struct a64_mem_attr2 a = { .size = GRANULE_SIZE, .flags = ~UINT64_C(0) };
 	int fd = kvm_gmem_create(k, GRANULE_SIZE, GUEST_MEMFD_FLAG_MMAP |
@@ -51,10 +70,12 @@ static bool has_gmem_attr(struct kvm *k)
 	int ret;
 
 	if (fd < 0)
-		return false;
+		return fd == -EINVAL ? 0 : fd;
 	ret = k->sys->ioctl(fd, A64_SET_MEM_ATTR2, (uintptr_t)&a);
 	k->sys->close(fd);
-	return ret < 0 && ret != -ENOTTY;
+	if (ret == -ENOTTY)
+		return 0;
+	return ret == -EINVAL ? 1 : ret < 0 ? ret : -EIO;
 }
 
 /* Generation A answers CONFIG; another capability with this number takes anything or nothing. */
@@ -128,16 +149,18 @@ static int ask_cap(struct kvm *k, int cap)
 /* @type's VM is there: which of those with this type is it? */
 static const struct rmi_gen *recognise(struct kvm *k, unsigned long type, struct rmi_found *f)
 {
+	int populate = has_populate(k, A64_RMI_POPULATE), in_place = 0;
+
 	if (type == A64_VM_TYPE_REALM) {
 		int vm_attr = ask_cap(k, KVM_CAP_MEMORY_ATTRIBUTES);
 		int v15 = ask_cap(k, A64_CAP_GMEM_ATTR_V15);
 
-		if (vm_attr < 0 || v15 < 0) {
-			snprintf(f->why, sizeof(f->why), "KVM_CHECK_EXTENSION: %s",
-				 strerror(-MIN(vm_attr, v15)));
+		if (vm_attr < 0 || v15 < 0 || populate < 0) {
+			snprintf(f->why, sizeof(f->why), "asking KVM: %s",
+				 strerror(-MIN(MIN(vm_attr, v15), populate)));
 			return NULL;
 		}
-		if (!has_populate(k, A64_RMI_POPULATE)) {
+		if (!populate) {
 			snprintf(f->why, sizeof(f->why), "it creates realm VMs and cannot populate them: the "
 				 "plumbing of the series v17 to v21 without the rest");
 			return NULL;
@@ -147,7 +170,13 @@ static const struct rmi_gen *recognise(struct kvm *k, unsigned long type, struct
 			return &rmi_gen_c;
 		}
 		/* v15 takes its shared side from the slot; trees after it from the guest_memfd. */
-		if (v15 == A64_MEM_ATTR_PRIVATE || !has_gmem_attr(k)) {
+		if (v15 != A64_MEM_ATTR_PRIVATE)
+			in_place = has_gmem_attr(k);
+		if (in_place < 0) {
+			snprintf(f->why, sizeof(f->why), "asking KVM: %s", strerror(-in_place));
+			return NULL;
+		}
+		if (!in_place) {
 			snprintf(f->how, sizeof(f->how), "VM type bit 30, guest_memfd that is private for "
 				 "good");
 			return &rmi_gen_d2;
@@ -155,11 +184,17 @@ static const struct rmi_gen *recognise(struct kvm *k, unsigned long type, struct
 		snprintf(f->how, sizeof(f->how), "VM type bit 30, memory attributes of the guest_memfd");
 		return &rmi_gen_d;
 	}
-	if (has_populate(k, A64_RMI_POPULATE)) {
+	if (populate > 0) {
 		snprintf(f->how, sizeof(f->how), "VM type 1, populate that advances its argument");
 		return &rmi_gen_v13;
 	}
-	if (has_populate(k, A64_RMI_POPULATE_V12)) {
+	if (!populate)
+		populate = has_populate(k, A64_RMI_POPULATE_V12);
+	if (populate < 0) {
+		snprintf(f->why, sizeof(f->why), "asking KVM: %s", strerror(-populate));
+		return NULL;
+	}
+	if (populate) {
 		snprintf(f->how, sizeof(f->how), "VM type 1, populate that returns bytes");
 		return &rmi_gen_v12;
 	}
@@ -215,8 +250,8 @@ int realm_host_check_want(const struct realm_host_want *want, struct err *e)
 	return 0;
 }
 
-int rmi_probe(struct kvm *k, const struct realm_host_want *want, struct rmi_found *f,
-	      struct err *e)
+int rmi_probe(struct kvm *k, const struct realm_host_want *want, unsigned int bits,
+	      struct rmi_found *f, struct err *e)
 {
 	static const struct realm_host_want nothing;
 	static const unsigned long types[] = { A64_VM_TYPE_REALM, A64_VM_TYPE_REALM_OLD };
@@ -230,7 +265,7 @@ int rmi_probe(struct kvm *k, const struct realm_host_want *want, struct rmi_foun
 		f->gen = gen_of_want(want, &f->ripas_nr);
 		if (!f->gen)
 			return realm_host_check_want(want, e);
-		ret = new_vm(k, f->gen->vm_type, PROBE_IPA_BITS);
+		ret = probe_vm(k, f->gen->vm_type, &bits);
 		if (ret < 0) {
 			snprintf(f->why, sizeof(f->why), "it creates no realm of the generation that "
 				 "--rmi-generation %.16s names: %s; leave the option out", want->generation,
@@ -241,7 +276,7 @@ int rmi_probe(struct kvm *k, const struct realm_host_want *want, struct rmi_foun
 		}
 	} else {
 		for (unsigned int i = 0; i < ARRAY_SIZE(types); i++) {
-			ret = new_vm(k, types[i], PROBE_IPA_BITS);
+			ret = probe_vm(k, types[i], &bits);
 			if (ret == 0) {
 				f->gen = recognise(k, types[i], f);
 				break;
@@ -262,7 +297,9 @@ int rmi_probe(struct kvm *k, const struct realm_host_want *want, struct rmi_foun
 			f->gen = NULL;
 		}
 	}
-	drop_vm(k);
+	/* in generation A this VM has a vCPU now, and a configuration */
+	if (!bits || !f->gen || f->gen == &rmi_gen_a)
+		drop_vm(k);
 	if (!f->gen && !f->why[0])
 		why_not(k, ret, f);
 	return 0;
@@ -332,7 +369,7 @@ int realm_host_probe(struct kvm *k, const struct realm_host_want *want, struct r
 	int ret;
 
 	memset(h, 0, sizeof(*h));
-	ret = rmi_probe(k, want, &f, e);
+	ret = rmi_probe(k, want, 0, &f, e);
 	if (ret < 0)
 		return ret;
 	memcpy(h->why, f.why, sizeof(h->why));

@@ -240,6 +240,11 @@ int fake_rmm_init_ripas(struct fake_vm *vm, ipa_t base, ipa_t top)
 			make_tables(vm, base, want);
 			continue;
 		}
+		/* stops at a granule with data, which is RAM already; KVM steps over it */
+		if (*fake_page(vm->realm, base) & P_DATA) {
+			base += size;
+			continue;
+		}
 		for (ipa_t p = base; p < base + size; p += SZ_4K) {
 			if ((*fake_page(vm->realm, p) & P_RIPAS) == FAKE_DESTROYED)
 				return -ENXIO;

@@ -119,7 +119,9 @@ sub ripas
 			make_tables($p, $base, $level + 1);
 			next;
 		}
-		extend($p, 2, 0x50 => u64($base), 0x58 => u64($base + $entry));
+		# a page with data is RAM already and passed over
+		extend($p, 2, 0x50 => u64($base), 0x58 => u64($base + $entry))
+			unless $p->{data}{$base};
 		$base += $entry;
 	}
 }
@@ -159,6 +161,7 @@ sub piece
 			$all .= $digest;
 		}
 		make_tables($p, $ipa + $off, 3);
+		$p->{data}{$ipa + $off} = 1;
 		extend($p, 0, 0x50 => u64($ipa + $off), 0x58 => u64($measured), 0x60 => $digest);
 	}
 	close $in;

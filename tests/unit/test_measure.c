@@ -250,13 +250,14 @@ static void ripas_shape(void **state)
 	assert_int_equal(measure_plan(&plan, &p, &m, &e), 0);
 	assert_int_equal(m.step[2].kind, MEASURE_REC);
 	assert_int_equal(m.step[3].kind, MEASURE_RIPAS);
-	assert_int_equal(m.step[3].entries, 31 + 512);
+	assert_int_equal(m.step[3].entries, 31 + 511);
 	r = (struct rim){ .algo = p.algo };
 	memcpy(r.value, m.step[2].rim, REALM_HASH_MAX);
 	for (ipa_t at = BASE; at < BASE + 64 * SZ_1M;) {
 		uint64_t size = at >= BASE + SZ_2M && at < BASE + 2 * SZ_2M ? SZ_4K : SZ_2M;
 
-		assert_int_equal(rim_ripas(&r, at, at + size), 0);
+		if (at != BASE + SZ_2M)		/* has data: RAM already */
+			assert_int_equal(rim_ripas(&r, at, at + size), 0);
 		at += size;
 	}
 	assert_memory_equal(m.rim.value, r.value, REALM_HASH_MAX);

@@ -25,8 +25,13 @@ typedef uint64_t ipa_t;
 #define GRANULE_SIZE SZ_4K
 
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)		((a) < (b) ? (a) : (b))
-#define MAX(a, b)		((a) > (b) ? (a) : (b))
+/* Each argument is evaluated once, so that a call can be one; not for constant expressions. */
+#define PASTE2_(a, b)		a##b
+#define PASTE_(a, b)		PASTE2_(a, b)
+#define CHOOSE_(op, a, b, x, y)	({ __typeof__((a) + (b)) x = (a), y = (b); x op y ? x : y; })
+#define CHOOSE(op, a, b, n)	CHOOSE_(op, a, b, PASTE_(x_, n), PASTE_(y_, n))
+#define MIN(a, b)		CHOOSE(<, a, b, __COUNTER__)
+#define MAX(a, b)		CHOOSE(>, a, b, __COUNTER__)
 #define ALIGN_DOWN(x, a)	((x) & ~((__typeof__(x))(a) - 1))
 #define ALIGN_UP(x, a)		ALIGN_DOWN((x) + ((__typeof__(x))(a) - 1), a)
 #define IS_ALIGNED(x, a)	(((x) & ((__typeof__(x))(a) - 1)) == 0)
