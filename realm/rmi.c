@@ -690,14 +690,36 @@ static int call_on(void *ctx, unsigned int cpu, ipa_t entry, uint64_t arg)
 	return psci->on(c->m->r->hooks.ctx, cpu, entry, arg);
 }
 
-/* Was this CPU, which has just been switched off, switched on again already? */
-static bool on_again(struct rmi *m, unsigned int cpu)
+static bool take_bit(uint64_t *map, unsigned int cpu)
 {
 	uint64_t bit = UINT64_C(1) << cpu % 64;
-	bool again = m->on_again[cpu / 64] & bit;
+	bool was = map[cpu / 64] & bit;
 
-	m->on_again[cpu / 64] &= ~bit;
-	return again;
+	map[cpu / 64] &= ~bit;
+	return was;
+}
+
+/*
+ * A CPU has switched itself off, and another one has switched it on since it was last seen off: was
+ * that before (the RMM said ALREADY_ON) or after? Only the RMM knows: the CPU is entered, and if the
+ * RMM does not let it in, it is off (kvm_failed()).
+ */
+static bool on_again(struct rmi *m, unsigned int cpu)
+{
+	if (!take_bit(m->on_again, cpu))
+		return false;
+	m->maybe_off[cpu / 64] |= UINT64_C(1) << cpu % 64;
+	return true;
+}
+
+static bool was_off(struct rmi *m, unsigned int cpu)
+{
+	bool off;
+
+	pthread_mutex_lock(&m->r->lock);
+	off = take_bit(m->maybe_off, cpu);
+	pthread_mutex_unlock(&m->r->lock);
+	return off;
 }
 
 static enum realm_exit hypercall(struct rmi *m, struct kvm_vcpu *v)
@@ -740,6 +762,8 @@ static enum realm_exit kvm_exit(struct realm *r, struct kvm_vcpu *v, ipa_t *ipa)
 	struct rmi *m = r->rmi;
 
 	m->rejected = 0;
+	if (r->psci_user)
+		was_off(m, v->id);	/* it came in, so it was not */
 	if (v->run->exit_reason != KVM_EXIT_MEMORY_FAULT)
 		m->fault_repeats = 0;
 	switch (v->run->exit_reason) {
@@ -785,6 +809,10 @@ static enum realm_exit kvm_failed(struct realm *r, struct kvm_vcpu *v, int err, 
 {
 	struct rmi *m = r->rmi;
 
+	if (r->psci_user && (err == -EAGAIN || err == -ENXIO) && was_off(m, v->id)) {
+		r->hooks.cpu_off(r->hooks.ctx, v->id);
+		return REALM_EXIT_RUN;
+	}
 	switch (err) {
 	case -EAGAIN:		/* RMI_ERROR_REC: this REC is not runnable yet */
 		sleep_ms(1);

@@ -122,7 +122,8 @@ struct rmi {
 	ipa_t fault_ipa;			/* of the last MEMORY_FAULT; under realm.lock */
 	_Atomic unsigned int fault_repeats;	/* and how often it came in a row */
 	_Atomic unsigned int rejected;		/* KVM_RUN's EINVAL in a row */
-	uint64_t on_again[RMI_MAX_VCPUS / 64];	/* PSCI in user space; under realm.lock */
+	/* PSCI in user space, under realm.lock: see on_again() */
+	uint64_t on_again[RMI_MAX_VCPUS / 64], maybe_off[RMI_MAX_VCPUS / 64];
 };
 
 /* The generations by name, newest first; NULL ends. */
