@@ -37,8 +37,9 @@
 #define REJECTS		1000		/* KVM_RUN's EINVAL in a row */
 
 #define EXIT_TIO	44		/* KVM_EXIT_ARM64_TIO: trees with device assignment */
-#define PSCI_FN_CPU_OFF	2		/* PSCI functions of either width */
-#define PSCI_FN_CPU_ON	3
+#define PSCI_CALL_CPU_OFF	0x84000002U
+#define PSCI_CALL_CPU_ON	0x84000003U	/* or with PSCI_SMC64 */
+#define PSCI_SMC64		0x40000000U
 
 static struct log_rate convert_rate, reject_rate;
 
@@ -654,11 +655,6 @@ static bool call_is_on(void *ctx, unsigned int cpu)
 	return !c->cpu_on && c->m->r->hooks.psci->is_on(c->m->r->hooks.ctx, cpu);
 }
 
-static uint32_t psci_fn(uint32_t fid)
-{
-	return fid & 0x1f;
-}
-
 /* Until the RMM knows it does not let the caller in again. */
 static int tell(struct psci_call *c, int32_t status)
 {
@@ -727,25 +723,27 @@ static enum realm_exit hypercall(struct rmi *m, struct kvm_vcpu *v)
 	static const struct psci_ops ops = { call_find, call_is_on, call_on };
 	struct psci_call call = { .m = m, .caller = v };
 	struct realm *r = m->r;
+	uint32_t written, fid = a64_exit(v->run)->hypercall.nr;
 	uint64_t x[PSCI_NR_REGS];
-	uint32_t written, fid;
 
+	/* without a look at its registers: a CPU that is on again may have others by now */
+	if (r->psci_user && fid == PSCI_CALL_CPU_OFF) {
+		pthread_mutex_lock(&r->lock);
+		if (!on_again(m, v->id))
+			r->hooks.cpu_off(r->hooks.ctx, v->id);
+		pthread_mutex_unlock(&r->lock);
+		return REALM_EXIT_RUN;
+	}
 	for (unsigned int i = 0; i < PSCI_NR_REGS; i++)
 		if (kvm_get_reg(v, A64_X(i), &x[i]) < 0)
 			return REALM_EXIT_OTHER;
 	/* hypercall.nr has 32 bits; a function identifier with more is none */
-	if (!r->psci_user || x[0] > UINT32_MAX || !psci_is_call(x[0]) ||
-	    (uint32_t)a64_exit(v->run)->hypercall.nr != x[0])
+	if (!r->psci_user || !psci_is_call(fid) || fid != x[0])
 		return kvm_set_reg(v, A64_X(0), (uint64_t)PSCI_NOT_SUPPORTED) < 0 ?
 			REALM_EXIT_OTHER : REALM_EXIT_RUN;
-	fid = x[0];
 	call.mpidr = x[1];
-	call.cpu_on = psci_fn(fid) == PSCI_FN_CPU_ON;
+	call.cpu_on = (fid & ~PSCI_SMC64) == PSCI_CALL_CPU_ON;
 	pthread_mutex_lock(&r->lock);
-	if (psci_fn(fid) == PSCI_FN_CPU_OFF && on_again(m, v->id)) {
-		pthread_mutex_unlock(&r->lock);
-		return REALM_EXIT_RUN;
-	}
 	written = realm_psci(r, &ops, &call, v, x);
 	/* the RMM takes no other word for it */
 	if (psci_names_cpu(fid))

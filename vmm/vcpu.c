@@ -161,9 +161,20 @@ static int pmu_counters(struct vcpu *v, unsigned int n, struct err *e)
 
 int vcpus_pmu(struct machine *m, struct err *e)
 {
+	unsigned int counters = m->cfg->pmu_counters;
 	int irq = PMU_INTID, ret = 0;
 
 	for (unsigned int i = 0; m->realm.pmu && i < m->nr_vcpus && !ret; i++) {
+		/* The way that is open to realms too. It counts for the VM; older kernels have PMCR. */
+		if (counters && i == 0) {
+			ret = kvm_set_attr(&m->kvm, m->vcpu[i].k.fd, A64_VCPU_PMU_GROUP,
+					   A64_VCPU_PMU_COUNTERS, &counters);
+			if (ret < 0 && ret != -ENXIO)
+				return err_set(e, ret, "--pmu-counters %u: %s; has this host so many?",
+					       counters, strerror(-ret));
+			if (!ret)
+				counters = 0;
+		}
 		ret = kvm_set_attr(&m->kvm, m->vcpu[i].k.fd, A64_VCPU_PMU_GROUP, A64_VCPU_PMU_IRQ,
 				   &irq);
 		if (!ret)
@@ -171,8 +182,8 @@ int vcpus_pmu(struct machine *m, struct err *e)
 					   A64_VCPU_PMU_INIT, NULL);
 		if (ret < 0)
 			err_set(e, ret, "vCPU %u: PMU: %s", i, strerror(-ret));
-		else if (m->cfg->pmu_counters)
-			ret = pmu_counters(&m->vcpu[i], m->cfg->pmu_counters, e);
+		else if (counters)
+			ret = pmu_counters(&m->vcpu[i], counters, e);
 	}
 	return ret;
 }

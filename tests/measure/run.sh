@@ -242,7 +242,7 @@ expect 128 'expected.*32 bytes.*48' "${m[@]}" -k "$T/kernel" --expect-rim "$want
 expect 128 'no-such-file' "${m[@]}" -k "$T/kernel" --expect-rim @/no-such-file
 expect 128 'there is no measurement' "${m[@]}" -k "$T/kernel" --expect-rim "@$T/empty"
 expect 128 'bad.profile:2: watchpoints = "many": give 1 to 16' "${m[@]}" -k "$T/kernel" --host-profile "$T/bad.profile"
-expect 128 'one of fvp, qemu-max, generic' "${m[@]}" -k "$T/kernel" --host-profile nothing
+expect 128 'one of fvp, qemu-max, qemu-max-v14, generic' "${m[@]}" -k "$T/kernel" --host-profile nothing
 expect 128 'has 6, not 8' "${m[@]}" -k "$T/kernel" --host-profile qemu-max --pmu --pmu-counters 8
 expect 128 'has no PMU' "${m[@]}" -k "$T/kernel" --host-profile generic --pmu
 expect 128 'PMU counters' "${m[@]}" -k "$T/kernel" --pmu

@@ -103,6 +103,7 @@ struct a64_guest_debug {
 #define A64_VCPU_PMU_GROUP	0
 #define A64_VCPU_PMU_IRQ	0
 #define A64_VCPU_PMU_INIT	1
+#define A64_VCPU_PMU_COUNTERS	4		/* Linux 6.17; before the initialisation */
 
 /* ---- exits: the union of struct kvm_run in arm64's form -------------------------------------- */
 
