@@ -26,7 +26,7 @@ struct realm_host_want {
  * @cap:        number of KVM_CAP_ARM_RMI (_RME), 0: not known; @cap_from: where it is from
  * @privacy:    how memory is told to be private, for the user
  * @algos:      bit per enum realm_hash
- * @pmu:        a realm can have a PMU; @pmu_possible: the generation has the means, the host may not
+ * @pmu:        a realm can have a PMU; @pmu_possible: at least the generation has the means
  * @ipa_bits:   widest IPA space a realm can have, shared bit included
  * @sve_vl:     longest SVE vectors in bits, 0: none
  * @breakpoints, @watchpoints: how many a realm can have, 0: could not be found out

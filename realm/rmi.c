@@ -130,7 +130,8 @@ static int kvm_create(struct realm *r, struct err *e)
 	if (ret < 0)
 		return ret;
 	if (r->kvm->vm < 0)
-		ret = kvm_vm_create(r->kvm, m->gen->vm_type | A64_VM_TYPE_IPA_SIZE(r->split.bits), NULL);
+		ret = kvm_vm_create(r->kvm, m->gen->vm_type |
+				    A64_VM_TYPE_IPA_SIZE(r->split.bits), NULL);
 	if (ret < 0)
 		return err_set(e, ret, "a realm with %u address bits cannot be created: %s; is that more "
 			       "than the RMM has? Use less memory (-m) or a smaller --ipa-bits",
@@ -696,9 +697,9 @@ static bool take_bit(uint64_t *map, unsigned int cpu)
 }
 
 /*
- * A CPU has switched itself off, and another one has switched it on since it was last seen off: was
- * that before (the RMM said ALREADY_ON) or after? Only the RMM knows: the CPU is entered, and if the
- * RMM does not let it in, it is off (kvm_failed()).
+ * A CPU has switched itself off, and another one has switched it on since it was last seen off:
+ * was that before (the RMM said ALREADY_ON) or after? Only the RMM knows: the CPU is entered, and
+ * if the RMM does not let it in, it is off (kvm_failed()).
  */
 static bool on_again(struct rmi *m, unsigned int cpu)
 {
@@ -863,7 +864,8 @@ static void give_back(struct rmi *m)
 	for (ipa_t at = r->ram_base, end; at < top; at = end) {
 		enum ripas_state state;
 
-		end = MIN(ripas_run(&r->ripas, at, top, &state), at + CHUNK);
+		end = ripas_run(&r->ripas, at, top, &state);
+		end = MIN(end, at + CHUNK);
 		if (state == RIPAS_RAM && punch(m, r->gmem_fd, at, end - at) < 0)
 			return;
 		sched_yield();

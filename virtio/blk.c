@@ -259,7 +259,8 @@ static void step_data(struct blk_req *r)
 	r->io.flags = r->type == VIRTIO_BLK_T_OUT && blk->writethrough ? RWF_DSYNC : 0;
 	r->io.off = r->pos;
 	if (r->bounce) {
-		r->piece = (struct iovec){ r->bounce, MIN(r->left, BOUNCE_SIZE) };
+		r->piece.iov_base = r->bounce;
+		r->piece.iov_len = MIN(r->left, BOUNCE_SIZE);
 		if (r->type == VIRTIO_BLK_T_OUT &&
 		    !bounce_copy(r, r->bounce, r->piece.iov_len, false)) {
 			finish(r, VIRTIO_BLK_S_IOERR);

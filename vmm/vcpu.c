@@ -165,7 +165,7 @@ int vcpus_pmu(struct machine *m, struct err *e)
 	int irq = PMU_INTID, ret = 0;
 
 	for (unsigned int i = 0; m->realm.pmu && i < m->nr_vcpus && !ret; i++) {
-		/* The way that is open to realms too. It counts for the VM; older kernels have PMCR. */
+		/* The way that realms have too. It counts for the VM; older kernels have PMCR. */
 		if (counters && i == 0) {
 			ret = kvm_set_attr(&m->kvm, m->vcpu[i].k.fd, A64_VCPU_PMU_GROUP,
 					   A64_VCPU_PMU_COUNTERS, &counters);

@@ -332,7 +332,7 @@ static int sys_ioctl(int fd, unsigned long req, unsigned long arg)
 	}
 	if (ret == -ENOTTY && !fake_rmi_is_ioctl(req))
 		fake_complain("unknown ioctl %#lx (%s)", req, ioctl_name(req));
-	/* kvm_arch_vm_ioctl() and its like on arm64; files that are not KVM's have no such default */
+	/* kvm_arch_vm_ioctl() and its like on arm64; other files have no such default */
 	if (ret == -ENOTTY && (f->kind == FD_DEV || f->kind == FD_VM || f->kind == FD_VCPU))
 		ret = -EINVAL;
 	if (call)
