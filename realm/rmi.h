@@ -117,8 +117,6 @@ struct rmi {
 	struct rmi_slot slot[RMI_MAX_SLOTS];
 	unsigned int nr_slots;
 	unsigned int vcpus;		/* that exist; ids 0 to vcpus - 1 */
-	bool active;
-	_Atomic bool dead;
 	ipa_t fault_ipa;			/* of the last MEMORY_FAULT; under realm.lock */
 	_Atomic unsigned int fault_repeats;	/* and how often it came in a row */
 	_Atomic unsigned int rejected;		/* KVM_RUN's EINVAL in a row */
@@ -133,6 +131,14 @@ extern const struct rmi_gen *const rmi_gens[];
 int rmi_populate(struct rmi *m, struct a64_rmi_populate *p);
 /* KVM_ARM_VCPU_RMI_PSCI_COMPLETE (v5 to v13) */
 int rmi_psci_complete(struct rmi *m, struct kvm_vcpu *caller, uint64_t mpidr, int32_t status);
+
+/** rmi_dead() - the realm cannot go on; @why is one line */
+void rmi_dead(struct rmi *m, const char *why);
+
+/** rmi_hypercall() - an exit with a call that KVM forwards: PSCI in user space */
+enum realm_exit rmi_hypercall(struct rmi *m, struct kvm_vcpu *v);
+/** rmi_was_off() - the RMM did not let a CPU in: had it switched itself off? Asked once */
+bool rmi_was_off(struct rmi *m, unsigned int cpu);
 
 /** rmi_enable_cap() - generation A: a sub-command. Return: 0 or negative errno */
 int rmi_enable_cap(struct kvm *k, int cap, unsigned int cmd, const void *arg);
