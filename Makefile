@@ -154,7 +154,7 @@ check:
 # ---- manual pages: their option part comes from the one table of options ------------------------
 # The table is compiled for the machine that builds, so this works for every ARCH.
 HOSTCC ?= cc
-OPTMAN_SRC := man/optman.c vmm/options.c vmm/config.c \
+OPTMAN_SRC := man/optman.c vmm/options.c vmm/options_dev.c vmm/config.c \
 	$(addprefix vmm/core/,opt.c parse.c err.c log.c)
 MAN := $(wildcard man/*.[17]) $(patsubst man/%.in,build/man/%,$(wildcard man/*.1.in))
 

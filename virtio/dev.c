@@ -2,6 +2,7 @@
 #include "virtio/dev.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,29 +35,52 @@ static void queue_notify(struct vq *vq)
 		dev->transport->queue_irq(dev->transport, vq->index);
 }
 
-static void queue_broken(struct vq *vq, const char *why)
+/* Any thread, with or without locks: what it touches is atomic. */
+static void needs_reset(struct virtio_dev *dev)
 {
-	struct virtio_dev *dev = container_of(vq, struct virtio_queue, vq)->dev;
-	bool told = dev->status & VIRTIO_CONFIG_S_DRIVER_OK;
+	uint8_t old = atomic_fetch_or(&dev->status, VIRTIO_CONFIG_S_NEEDS_RESET);
 
-	dev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	dev->running = false;
 	/* Section 2.1.2: a change notification only after DRIVER_OK. */
-	if (told && dev->transport)
+	if ((old & VIRTIO_CONFIG_S_DRIVER_OK) && dev->transport)
 		dev->transport->config_irq(dev->transport);
 }
 
+static void queue_broken(struct vq *vq, const char *why)
+{
+	needs_reset(container_of(vq, struct virtio_queue, vq)->dev);
+}
+
+void virtio_dev_fail(struct virtio_dev *dev, const char *why)
+{
+	log_rated(&dev->rate, LOG_ERROR, "%s: %s; the device needs a reset", dev->name, why);
+	needs_reset(dev);
+}
+
 static const struct vq_ops vq_ops = { .notify = queue_notify, .broken = queue_broken };
+
+/* For the holder of dev->lock, which may be the queue's lock too. */
+static void lock_queue(struct virtio_queue *q)
+{
+	if (q->lock != &q->dev->lock)
+		pthread_mutex_lock(q->lock);
+}
+
+static void unlock_queue(struct virtio_queue *q)
+{
+	if (q->lock != &q->dev->lock)
+		pthread_mutex_unlock(q->lock);
+}
 
 static void kick_event(struct loop_src *src, uint32_t events)
 {
 	struct virtio_queue *q = container_of(src, struct virtio_queue, kick);
 	struct virtio_dev *dev = q->dev;
 
-	virtio_dev_lock(dev);
+	pthread_mutex_lock(q->lock);
 	if (dev->running && q->vq.ready && !q->vq.broken)
 		dev->ops->kick(dev, q->vq.index);
-	virtio_dev_unlock(dev);
+	pthread_mutex_unlock(q->lock);
 }
 
 void virtio_dev_kick(struct virtio_dev *dev, unsigned int q)
@@ -76,9 +100,11 @@ int virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_init *init, 
 	dev->ops = init->ops;
 	dev->env = *init->env;
 	snprintf(dev->name, sizeof(dev->name), "%s", init->name);
-	dev->features = init->features | VIRTIO_F(VIRTIO_F_VERSION_1) |
-			VIRTIO_F(VIRTIO_F_ACCESS_PLATFORM) | VIRTIO_F(VIRTIO_RING_F_EVENT_IDX) |
+	dev->features = init->features | VIRTIO_F(VIRTIO_RING_F_EVENT_IDX) |
 			VIRTIO_F(VIRTIO_RING_F_INDIRECT_DESC);
+	if (init->allowed)
+		dev->features &= init->allowed;
+	dev->features |= VIRTIO_F(VIRTIO_F_VERSION_1) | VIRTIO_F(VIRTIO_F_ACCESS_PLATFORM);
 	dev->config = init->config;
 	dev->config_len = init->config_len;
 	pthread_mutex_init(&dev->lock, NULL);
@@ -93,6 +119,10 @@ int virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_init *init, 
 
 		vq_init(&q->vq, &vq_ops, dev->env.gm, dev->name, i, init->queue_size);
 		q->dev = dev;
+		q->loop = virtio_env_loop(&dev->env, i);
+		pthread_mutex_init(&q->own, NULL);
+		q->lock = init->own_locks ? &q->own : &dev->lock;
+		q->external = init->external >> i & 1;
 		q->kick.fn = kick_event;
 		q->kick.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (q->kick.fd < 0) {
@@ -101,7 +131,7 @@ int virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_init *init, 
 		}
 		dev->nr_queues++;
 		/* Edge triggered: each write is an event, and none has to be read back. */
-		ret = loop_add(dev->env.loop, &q->kick, EPOLLIN | EPOLLET);
+		ret = q->external ? 0 : loop_add(q->loop, &q->kick, EPOLLIN | EPOLLET);
 		if (ret < 0) {
 			err_set(e, ret, "%s: event loop: %s", dev->name, strerror(-ret));
 			goto fail;
@@ -119,9 +149,11 @@ void virtio_dev_destroy(struct virtio_dev *dev)
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		struct virtio_queue *q = &dev->queue[i];
 
-		loop_del(dev->env.loop, &q->kick);
+		if (!q->external)
+			loop_del(q->loop, &q->kick);
 		close(q->kick.fd);
 		vq_destroy(&q->vq);
+		pthread_mutex_destroy(&q->own);
 	}
 	free(dev->queue);
 	dev->queue = NULL;
@@ -134,6 +166,18 @@ void virtio_dev_config_changed(struct virtio_dev *dev)
 	dev->config_gen++;
 	if (dev->running && dev->transport)
 		dev->transport->config_irq(dev->transport);
+}
+
+int virtio_dev_queue_fd(struct virtio_dev *dev, unsigned int q)
+{
+	if (!dev->transport || !dev->transport->queue_fd)
+		return -1;
+	return dev->transport->queue_fd(dev->transport, q);
+}
+
+void virtio_dev_queue_irq(struct virtio_dev *dev, unsigned int q)
+{
+	queue_notify(&dev->queue[q].vq);
 }
 
 static uint64_t now_ms(void)
@@ -201,13 +245,30 @@ static void finish_reset(struct virtio_dev *dev)
 		dev->transport->reset(dev->transport);
 }
 
+/* Tell a device with a back end of its own that a queue begins or ends to be in use. */
+static int tell_queue(struct virtio_dev *dev, struct virtio_queue *q, bool on)
+{
+	if (!dev->ops->queue || q->started == on)
+		return 0;
+	q->started = on;
+	return dev->ops->queue(dev, q->vq.index, on);
+}
+
+/* From here on nothing is written to its rings. */
+static void disable_queue(struct virtio_dev *dev, struct virtio_queue *q)
+{
+	tell_queue(dev, q, false);
+	lock_queue(q);
+	vq_disable(&q->vq);
+	unlock_queue(q);
+}
+
 static void reset(struct virtio_dev *dev)
 {
 	wait_for_drain(dev);
 	dev->running = false;
-	/* From here on nothing is written to the rings. */
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
-		vq_disable(&dev->queue[i].vq);
+		disable_queue(dev, &dev->queue[i]);
 	if (!drain(dev, RESET_PATIENCE_MS, RESET_LIMIT_MS)) {
 		log_rated(&dev->rate, LOG_ERROR, "%s: %u requests did not end within %d ms after a "
 			  "reset; the device stays out of service until they have", dev->name,
@@ -263,6 +324,15 @@ static bool features_acceptable(struct virtio_dev *dev)
 
 static void start(struct virtio_dev *dev)
 {
+	int ret = dev->ops->start ? dev->ops->start(dev) : 0;
+
+	for (unsigned int i = 0; i < dev->nr_queues && ret >= 0; i++)
+		if (dev->queue[i].vq.ready)
+			ret = tell_queue(dev, &dev->queue[i], true);
+	if (ret < 0) {
+		needs_reset(dev);
+		return;
+	}
 	dev->running = true;
 	/* Buffers may be there already, and kicks that came too early were ignored. */
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
@@ -289,7 +359,7 @@ static void advance_status(struct virtio_dev *dev, uint8_t new)
 			  dev->name);
 		set &= ~VIRTIO_CONFIG_S_DRIVER_OK;
 	}
-	dev->status |= set;
+	atomic_fetch_or(&dev->status, set);
 	if ((set & VIRTIO_CONFIG_S_DRIVER_OK) && !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
 	    !dev->stopped)
 		start(dev);
@@ -351,31 +421,93 @@ bool virtio_dev_queue_ready(struct virtio_dev *dev, uint32_t q)
 	return ready;
 }
 
-void virtio_dev_set_queue_ready(struct virtio_dev *dev, uint32_t q, bool ready)
+static bool start_queue(struct virtio_dev *dev, struct virtio_queue *q)
 {
-	struct vq *vq;
+	bool ok;
 
-	if (q >= dev->nr_queues)
+	lock_queue(q);
+	ok = !q->vq.broken && !vq_enable(&q->vq, dev->driver_features);
+	unlock_queue(q);
+	return ok;
+}
+
+void virtio_dev_set_queue_ready(struct virtio_dev *dev, uint32_t nr, bool ready)
+{
+	struct virtio_queue *q;
+
+	if (nr >= dev->nr_queues)
 		return;
 	virtio_dev_lock(dev);
-	vq = &dev->queue[q].vq;
+	q = &dev->queue[nr];
 	wait_for_drain(dev);
-	if (dev->stuck || vq->ready == ready)
+	if (dev->stuck || q->vq.ready == ready)
 		goto out;
-	if (ready) {
-		if (!(dev->status & VIRTIO_CONFIG_S_FEATURES_OK))
-			log_rated(&dev->rate, LOG_WARNING,
-				  "%s: queue %u made ready before FEATURES_OK, ignored", dev->name,
-				  q);
-		else if (!vq->broken && !vq_enable(vq, dev->driver_features) && dev->running)
-			virtio_dev_kick(dev, q);
-	} else {
+	if (!ready) {
 		/* The driver takes the buffers back when this returns. */
-		vq_disable(vq);
+		disable_queue(dev, q);
 		if (!drain(dev, RESET_PATIENCE_MS, RESET_LIMIT_MS))
-			queue_broken(vq, "requests in flight did not end");
+			virtio_dev_fail(dev, "requests in flight did not end");
+	} else if (!(dev->status & VIRTIO_CONFIG_S_FEATURES_OK)) {
+		log_rated(&dev->rate, LOG_WARNING,
+			  "%s: queue %u made ready before FEATURES_OK, ignored", dev->name, nr);
+	} else if (start_queue(dev, q) && dev->running) {
+		if (tell_queue(dev, q, true) < 0)
+			needs_reset(dev);
+		else
+			virtio_dev_kick(dev, nr);
 	}
 out:
+	virtio_dev_unlock(dev);
+}
+
+static uint64_t *queue_reg(struct vq *vq, enum virtio_queue_reg reg)
+{
+	return reg == VQ_REG_DESC ? &vq->desc_addr :
+	       reg == VQ_REG_DRIVER ? &vq->driver_addr : &vq->device_addr;
+}
+
+void virtio_dev_queue_write(struct virtio_dev *dev, uint32_t nr, enum virtio_queue_reg reg,
+			    uint64_t val, uint64_t mask)
+{
+	struct virtio_queue *q;
+
+	if (nr >= dev->nr_queues)
+		return;
+	virtio_dev_lock(dev);
+	q = &dev->queue[nr];
+	lock_queue(q);
+	if (!q->vq.ready && reg == VQ_REG_NUM) {
+		q->vq.num = (val & mask) <= q->vq.max ? val & mask : 0;
+	} else if (!q->vq.ready) {
+		uint64_t *p = queue_reg(&q->vq, reg);
+
+		*p = (*p & ~mask) | (val & mask);
+	}
+	unlock_queue(q);
+	virtio_dev_unlock(dev);
+}
+
+uint64_t virtio_dev_queue_read(struct virtio_dev *dev, uint32_t nr, enum virtio_queue_reg reg)
+{
+	struct virtio_queue *q;
+	uint64_t val;
+
+	if (nr >= dev->nr_queues)
+		return 0;
+	virtio_dev_lock(dev);
+	q = &dev->queue[nr];
+	lock_queue(q);
+	val = reg == VQ_REG_NUM ? q->vq.num : *queue_reg(&q->vq, reg);
+	unlock_queue(q);
+	virtio_dev_unlock(dev);
+	return val;
+}
+
+void virtio_dev_queue_fd_changed(struct virtio_dev *dev, uint32_t q)
+{
+	virtio_dev_lock(dev);
+	if (dev->ops->queue_fd && q < dev->nr_queues)
+		dev->ops->queue_fd(dev, q);
 	virtio_dev_unlock(dev);
 }
 
@@ -391,14 +523,25 @@ uint32_t virtio_dev_config_read(struct virtio_dev *dev, uint64_t off, unsigned i
 	return val;
 }
 
+void virtio_dev_config_write(struct virtio_dev *dev, uint64_t off, unsigned int len, uint32_t val)
+{
+	if ((len != 1 && len != 2 && len != 4) || off >= dev->config_len ||
+	    len > dev->config_len - off)
+		return;
+	virtio_dev_lock(dev);
+	if (dev->ops->config_write && !dev->stuck)
+		dev->ops->config_write(dev, off, len, val);
+	virtio_dev_unlock(dev);
+}
+
 uint32_t virtio_dev_config_gen(struct virtio_dev *dev)
 {
-	uint32_t gen;
+	return dev->config_gen;
+}
 
-	virtio_dev_lock(dev);
-	gen = dev->config_gen;
-	virtio_dev_unlock(dev);
-	return gen;
+unsigned int virtio_dev_queues(const struct virtio_dev *dev)
+{
+	return dev->nr_queues;
 }
 
 void virtio_dev_stop(struct virtio_dev *dev)
@@ -407,6 +550,9 @@ void virtio_dev_stop(struct virtio_dev *dev)
 	dev->stopped = true;
 	dev->running = false;
 	wait_for_drain(dev);
+	/* Who serves rings from outside must let go of them; ours stay for the requests in flight. */
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		tell_queue(dev, &dev->queue[i], false);
 	if (!drain(dev, STOP_LIMIT_MS, STOP_LIMIT_MS))
 		log_error("%s: %u requests did not end within %d s", dev->name,
 			  dev->ops->inflight(dev), STOP_LIMIT_MS / 1000);

@@ -4,11 +4,13 @@
  * reset. A device is one file with a struct virtio_dev_ops; a transport is one file with a struct
  * virtio_transport. Neither sees the other.
  *
- * Locking. dev->lock guards a device, its queues and its I/O engine. The loop's thread holds it
- * while it works for the device, a vCPU thread while it reads or writes a register. Order:
- * dev->lock, then gmem. A reset on a vCPU thread takes the lock and ends the requests in flight by
- * itself: it waits for the disk, never for the loop's thread, so it works whether the loop runs or
- * not and cannot meet a conversion (which waits for requests in flight, too) in a deadlock.
+ * Locking. dev->lock guards a device; a queue's lock, which is the same unless the device asked for
+ * locks of their own, guards that queue and the device's work for it. A loop's thread holds the
+ * queue's lock while it works for it, a vCPU thread holds dev->lock while it reads or writes a
+ * register. Order: dev->lock, then the queue's, then gmem. A reset on a vCPU thread takes the locks
+ * and ends the requests in flight by itself: it waits for the disk, never for a loop's thread, so it
+ * works whether the loop runs or not and cannot meet a conversion (which waits for requests in
+ * flight, too) in a deadlock.
  */
 #ifndef VIRTIO_DEV_H
 #define VIRTIO_DEV_H
@@ -26,20 +28,34 @@ struct err;
 #define VIRTIO_F(bit) (1ULL << (bit))
 
 /**
- * struct virtio_dev_ops - a kind of device; all run with dev->lock held
+ * struct virtio_dev_ops - a kind of device; @kick runs with the queue's lock held, all others with
+ * dev->lock
  * @id:       virtio device ID (section 5)
  * @kick:     loop thread: the guest made buffers available in queue @q; may come spuriously
- * @reset:    the driver is gone, nothing is in flight; may be NULL
+ * @start:    DRIVER_OK: the features are final; a negative errno makes the device need a reset
+ * @queue:    queue @q begins (@on) or ends to be in use: told at DRIVER_OK for all that are ready,
+ *            and whenever one is switched on or off while the device runs; before its rings are
+ *            given up. For back ends that serve rings by themselves; a negative errno makes the
+ *            device need a reset
+ * @queue_fd: the transport has another eventfd for queue @q (virtio_dev_queue_fd())
+ * @reset:    the driver is gone, nothing is in flight
+ * @config_write: the driver wrote @len (1, 2, 4) bytes of configuration space at @off; both are in it
  * @inflight: number of requests that use guest memory; NULL for a device that has none
  * @reap:     finish requests that have ended; any thread; NULL like @inflight, and the next two
  * @cancel:   ask all requests in flight to end soon
  * @wait:     wait up to @ms for something to reap. Called WITHOUT the lock.
  * @free:     free what the device holds, then the device
+ *
+ * All but @id, @kick and @free may be NULL.
  */
 struct virtio_dev_ops {
 	uint32_t id;
 	void (*kick)(struct virtio_dev *dev, unsigned int q);
+	int (*start)(struct virtio_dev *dev);
+	int (*queue)(struct virtio_dev *dev, unsigned int q, bool on);
+	void (*queue_fd)(struct virtio_dev *dev, unsigned int q);
 	void (*reset)(struct virtio_dev *dev);
+	void (*config_write)(struct virtio_dev *dev, uint32_t off, unsigned int len, uint32_t val);
 	unsigned int (*inflight)(struct virtio_dev *dev);
 	void (*reap)(struct virtio_dev *dev);
 	void (*cancel)(struct virtio_dev *dev);
@@ -48,21 +64,35 @@ struct virtio_dev_ops {
 };
 
 /**
- * struct virtio_transport - what a device needs from its transport; dev->lock is held
- * @queue_irq:  used buffers wait in queue @q
+ * struct virtio_transport - what a device needs from its transport; any thread
+ * @queue_irq:  used buffers wait in queue @q; its lock is held
  * @config_irq: the configuration changed, or the device needs a reset
- * @reset:      the device was reset
+ * @queue_fd:   an eventfd that interrupts the guest for queue @q when somebody else writes to it, or
+ *              -1: only queue_irq() can; dev->lock is held
+ * @reset:      the device was reset; dev->lock is held
  */
 struct virtio_transport {
 	void (*queue_irq)(struct virtio_transport *t, unsigned int q);
 	void (*config_irq)(struct virtio_transport *t);
+	int (*queue_fd)(struct virtio_transport *t, unsigned int q);
 	void (*reset)(struct virtio_transport *t);
 };
 
+/**
+ * struct virtio_queue - a queue of a device
+ * @loop: that serves it
+ * @lock: guards @vq: dev->lock, or @own for a device that serves its queues in parallel
+ * @kick: eventfd: the guest made buffers available
+ * @external: somebody else reads @kick (a back end outside of realmtool)
+ * @started: the device was told by ops->queue()
+ */
 struct virtio_queue {
 	struct vq vq;
 	struct virtio_dev *dev;
-	struct loop_src kick;		/* eventfd: the guest made buffers available */
+	struct loop *loop;
+	pthread_mutex_t *lock, own;
+	struct loop_src kick;
+	bool external, started;
 };
 
 /**
@@ -84,9 +114,10 @@ struct virtio_dev {
 	uint64_t features, driver_features;
 	const void *config;
 	uint32_t config_len;
-	uint32_t config_gen;
-	uint8_t status;
-	bool running, draining, stuck, stopped;
+	_Atomic uint32_t config_gen;
+	_Atomic uint8_t status;
+	_Atomic bool running;
+	bool draining, stuck, stopped;
 	unsigned int nr_queues;
 	struct virtio_queue *queue;
 	struct virtio_transport *transport;
@@ -101,6 +132,11 @@ struct virtio_dev {
  * @features:   of the device; those of the transport and the ring are added
  * @nr_queues:  number of queues
  * @queue_size: largest size of each, a power of 2
+ * @allowed:    features that may be offered at all, beside VERSION_1 and ACCESS_PLATFORM, because a
+ *              back end outside of realmtool knows no others; 0: no limit
+ * @external:   a bit per queue that such a back end serves: its kicks do not come here
+ * @own_locks:  each queue has a lock of its own, so several threads can serve the device
+ * @in_order:   buffers are given back in the order in which they were taken
  */
 struct virtio_dev_init {
 	const char *name;
@@ -111,6 +147,10 @@ struct virtio_dev_init {
 	uint32_t config_len;
 	unsigned int nr_queues;
 	uint16_t queue_size;
+	uint64_t allowed;
+	uint64_t external;
+	bool own_locks;
+	bool in_order;
 };
 
 /** virtio_dev_init() - the common part of a device's constructor */
@@ -121,6 +161,17 @@ void virtio_dev_destroy(struct virtio_dev *dev);
 void virtio_dev_kick(struct virtio_dev *dev, unsigned int q);
 /** virtio_dev_config_changed() - tell the driver that @config changed; lock held */
 void virtio_dev_config_changed(struct virtio_dev *dev);
+/**
+ * virtio_dev_queue_fd() - eventfd that interrupts the guest for a queue, or -1; lock held
+ *
+ * For back ends outside of realmtool. It can change: ops->queue_fd() tells. With -1 the back end
+ * gets an eventfd of the device, which calls virtio_dev_queue_irq() when it is written to.
+ */
+int virtio_dev_queue_fd(struct virtio_dev *dev, unsigned int q);
+/** virtio_dev_queue_irq() - interrupt the guest for a queue of a back end; any thread */
+void virtio_dev_queue_irq(struct virtio_dev *dev, unsigned int q);
+/** virtio_dev_fail() - the device needs a reset; @why is for the log; any thread */
+void virtio_dev_fail(struct virtio_dev *dev, const char *why);
 
 static inline void virtio_dev_lock(struct virtio_dev *dev)
 {
@@ -152,6 +203,22 @@ void virtio_dev_set_status(struct virtio_dev *dev, uint8_t status);
 bool virtio_dev_queue_ready(struct virtio_dev *dev, uint32_t q);
 /** virtio_dev_set_queue_ready() - the driver starts or stops a queue */
 void virtio_dev_set_queue_ready(struct virtio_dev *dev, uint32_t q, bool ready);
+/** enum virtio_queue_reg - registers of a queue, that can be written while it is not ready */
+enum virtio_queue_reg { VQ_REG_NUM, VQ_REG_DESC, VQ_REG_DRIVER, VQ_REG_DEVICE };
+/**
+ * virtio_dev_queue_write() - write a register of a queue
+ * @mask: which bits of it are written; @val has them in their place
+ *
+ * Too large a number of entries becomes 0, which makes the queue unusable.
+ */
+void virtio_dev_queue_write(struct virtio_dev *dev, uint32_t q, enum virtio_queue_reg reg,
+			    uint64_t val, uint64_t mask);
+/** virtio_dev_queue_read() - read it back; 0 for a queue that does not exist */
+uint64_t virtio_dev_queue_read(struct virtio_dev *dev, uint32_t q, enum virtio_queue_reg reg);
+/** virtio_dev_queue_fd_changed() - queue_fd() of the transport gives another descriptor now */
+void virtio_dev_queue_fd_changed(struct virtio_dev *dev, uint32_t q);
+/** virtio_dev_config_write() - write 1, 2 or 4 bytes of configuration space; ignored beyond it */
+void virtio_dev_config_write(struct virtio_dev *dev, uint64_t off, unsigned int len, uint32_t val);
 /** virtio_dev_config_read() - 1, 2 or 4 bytes of configuration space; 0 beyond its end */
 uint32_t virtio_dev_config_read(struct virtio_dev *dev, uint64_t off, unsigned int len);
 /** virtio_dev_config_gen() - changes whenever the configuration does */

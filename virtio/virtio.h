@@ -6,7 +6,7 @@
  * Every device offers VIRTIO_F_VERSION_1 and VIRTIO_F_ACCESS_PLATFORM; in a realm both are
  * required (FEATURES_OK is refused without them). All guest addresses pass gmem_map().
  *
- * Device work runs on the loop's thread, never on a vCPU thread.
+ * Device work runs on the threads of the loops, never on a vCPU thread.
  */
 #ifndef VIRTIO_VIRTIO_H
 #define VIRTIO_VIRTIO_H
@@ -22,17 +22,28 @@ struct virtio_mmio;
 /**
  * struct virtio_env - what a device may know of the machine
  * @gm:    guest memory
- * @loop:  its thread does all device work
+ * @loop:  its thread does the work of the device
+ * @loops: queue q is served by loops[(first_loop + q) % nr_loops]; NULL: all of them by @loop
  * @realm: refuse a driver that declines ACCESS_PLATFORM
+ * @packed: offer packed rings
  * @max_request: bytes that one request may carry, because the guest bounces it through a pool of
  *         shared pages that may be small; 0: no limit
  */
 struct virtio_env {
 	struct gmem *gm;
 	struct loop *loop;
+	struct loop *const *loops;
+	unsigned int nr_loops, first_loop;
 	bool realm;
+	bool packed;
 	uint32_t max_request;
 };
+
+/** virtio_env_loop() - the loop that serves a queue */
+static inline struct loop *virtio_env_loop(const struct virtio_env *env, unsigned int queue)
+{
+	return env->nr_loops ? env->loops[(env->first_loop + queue) % env->nr_loops] : env->loop;
+}
 
 /**
  * struct virtio_blk_cfg - a disk
@@ -84,6 +95,8 @@ void virtio_console_resize(struct virtio_dev *dev, uint16_t cols, uint16_t rows)
 /** virtio_console_writable() - the host's end takes output again (loop thread only) */
 void virtio_console_writable(struct virtio_dev *dev);
 
+/** virtio_dev_queues() - number of queues of a device */
+unsigned int virtio_dev_queues(const struct virtio_dev *dev);
 /**
  * virtio_dev_stop() - stop all I/O of a device and wait for what is in flight
  *

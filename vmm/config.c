@@ -19,6 +19,7 @@ void config_defaults(struct vm_config *c)
 		.mem_base = MAP_RAM_BASE,
 		.irqchip = IRQCHIP_GICV3_ITS,
 		.console = CONSOLE_SERIAL,
+		.io_threads = -1,
 		.hash = HASH_SHA256,
 		.breakpoints = 2,
 		.watchpoints = 2,
@@ -26,10 +27,14 @@ void config_defaults(struct vm_config *c)
 	};
 }
 
+bool config_pci(const struct vm_config *c)
+{
+	return c->transport == TRANSPORT_PCI;
+}
+
 void config_free(struct vm_config *c)
 {
-	for (unsigned int i = 0; i < c->nr_disks; i++)
-		free(c->disk[i].path);
+	config_free_devices(c);
 	free(c->name);
 	free(c->vcpu_affinity);
 	free(c->hugetlbfs);
@@ -201,22 +206,10 @@ static int check_cpus(const struct vm_config *c, struct err *e)
 	return 0;
 }
 
-static int check_devices(const struct vm_config *c, struct err *e)
-{
-	unsigned int nr = c->nr_disks + c->rng + (c->console == CONSOLE_VIRTIO);
-
-	if (nr > MAP_VIRTIO_COUNT)
-		return err_set(e, -EINVAL,
-			       "%u virtio devices are too many: the machine has room for "
-			       "%d (disks, --rng and --console virtio together)",
-			       nr, MAP_VIRTIO_COUNT);
-	return 0;
-}
-
 int config_check(const struct vm_config *c, struct err *e)
 {
 	int (*const check[])(const struct vm_config *, struct err *) = {
-		check_memory, check_boot, check_realm, check_cpus, check_devices,
+		check_memory, check_boot, check_realm, check_cpus,
 	};
 	int ret = 0;
 

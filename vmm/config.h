@@ -53,14 +53,95 @@ struct cfg_range {
 	uint64_t size;
 };
 
-#define CFG_MAX_DISKS	60
+#define CFG_MAX_DISKS	240	/* what the PCI bus has room for, beside a few others */
+#define CFG_MAX_NETS	16
+#define CFG_MAX_QUEUES	64	/* of a disk, or pairs of a network device */
+#define CFG_MAX_SHARES	16
+#define CFG_MAX_PMEMS	8
+#define CFG_MAX_PORTS	15	/* of the virtio console, beside the first */
 #define CFG_RPV_SIZE	64
 #define CFG_CMDLINE_MAX	2048	/* COMMAND_LINE_SIZE of arm64 Linux */
 
+enum cfg_transport {
+	TRANSPORT_AUTO,		/* default: by the interrupt controller, see config_pci() */
+	TRANSPORT_MMIO,
+	TRANSPORT_PCI,
+};
+
+enum cfg_cache {
+	CACHE_WRITEBACK,	/* default: the guest's flush reaches the disk */
+	CACHE_WRITETHROUGH,	/* each write does */
+	CACHE_UNSAFE,		/* nothing has to */
+};
+
+enum cfg_format {
+	FORMAT_RAW,		/* default */
+	FORMAT_QCOW2,		/* served by qemu-storage-daemon */
+};
+
 struct cfg_disk {
 	char *path;
+	char *socket;		/* of a vhost-user-blk back end that runs already, instead of @path */
+	char *serial;		/* NULL: diskN */
+	enum cfg_format format;
+	enum cfg_cache cache;
 	bool readonly;
 	bool direct;
+	bool no_discard;
+	unsigned int queues;	/* 0: the default */
+	unsigned int queue_size;	/* 0: the default */
+};
+
+enum net_mode {
+	NET_NONE,		/* there, with its link down */
+	NET_USER,		/* passt */
+	NET_TAP,		/* tap, or macvtap where @tapif is a path */
+	NET_FD,			/* an open tap descriptor */
+	NET_VHOST_USER,		/* the socket of a back end */
+};
+
+struct cfg_net {
+	enum net_mode mode;
+	char *tapif, *script, *downscript;
+	char *guest_ip, *host_ip;
+	char *socket;		/* of NET_VHOST_USER, or of a passt that runs already */
+	int fd;			/* of NET_FD, or -1 */
+	uint8_t mac[6];
+	bool mac_set;
+	uint8_t host_mac[6];
+	bool host_mac_set;
+	bool vhost;
+	bool implicit;		/* lkvm's own, which nobody asked for */
+	unsigned int mtu;	/* 0: not told */
+	unsigned int queues;	/* pairs; 0: the default */
+	unsigned int queue_size;
+};
+
+enum share_kind {
+	SHARE_9P,
+	SHARE_FS,		/* virtiofsd */
+};
+
+struct cfg_share {
+	enum share_kind kind;
+	char *dir, *tag;
+	char *socket;		/* of a virtiofsd that runs already, instead of @dir */
+	bool readonly;
+};
+
+struct cfg_vsock {
+	uint64_t cid;		/* 0: none */
+	char *path;		/* unix socket of the back end in user space, NULL: vhost-vsock */
+};
+
+struct cfg_pmem {
+	char *path;
+	bool readonly;
+};
+
+struct cfg_port {
+	char *name;		/* of a port of the virtio console, as the guest sees it */
+	char *path;		/* unix socket; NULL: a pty */
 };
 
 struct vm_config {
@@ -117,9 +198,24 @@ struct vm_config {
 	uint64_t kaslr_seed;
 
 	/* devices */
+	enum cfg_transport transport;
+	bool packed;		/* offer packed rings */
+	int io_threads;		/* -1: one per device that has I/O */
 	struct cfg_disk disk[CFG_MAX_DISKS];
 	unsigned int nr_disks;
+	struct cfg_net net[CFG_MAX_NETS];
+	unsigned int nr_nets;
+	bool no_net;		/* mode=none: lkvm's own NIC neither */
+	bool no_dhcp;		/* do not append ip=dhcp */
 	bool rng;		/* entropy device asked for */
+	bool balloon;
+	struct cfg_vsock vsock;
+	struct cfg_share share[CFG_MAX_SHARES];
+	unsigned int nr_shares;
+	struct cfg_pmem pmem[CFG_MAX_PMEMS];
+	unsigned int nr_pmems;
+	struct cfg_port port[CFG_MAX_PORTS];
+	unsigned int nr_ports;
 	enum console_kind console;
 	unsigned int tty_mask;	/* bit n: --tty n, a pty for terminal n */
 
@@ -132,6 +228,11 @@ struct vm_config {
 #define CFG_CPUS_MAX	512	/* as many as KVM takes on arm64 (KVM_MAX_VCPUS) */
 /* The devicetree lies 2 MiB below the top of RAM, and a kernel below it. */
 #define CFG_MEM_MIN	(4 * SZ_1M)
+
+/** config_pci() - are virtio devices on PCI? Decided by the options, because it is measured */
+bool config_pci(const struct vm_config *c);
+/** config_free_devices() - free what the options of devices allocated */
+void config_free_devices(struct vm_config *c);
 
 /** config_defaults() - the fixed defaults; @c needs no initialisation before */
 void config_defaults(struct vm_config *c);

@@ -9,6 +9,7 @@
 
 #include "vmm/cmdline.h"
 #include "vmm/core/err.h"
+#include "vmm/devices.h"
 
 uint64_t layout_mpidr(unsigned int id)
 {
@@ -31,14 +32,20 @@ void layout_rim_params(const struct vm_config *c, const struct layout *l, struct
 	};
 }
 
-static void place_virtio(const struct vm_config *c, struct layout *l)
+static int place_virtio(const struct vm_config *c, struct layout *l, struct err *e)
 {
-	l->nr_virtio = (c->console == CONSOLE_VIRTIO) + c->nr_disks + c->rng;
-	for (unsigned int i = 0; i < l->nr_virtio; i++)
+	unsigned int nr = devices_count(c);
+
+	if (nr > MAP_VIRTIO_COUNT)
+		return err_set(e, -EINVAL, "%u virtio devices are too many: the machine has room for %d "
+			       "on virtio-mmio", nr, MAP_VIRTIO_COUNT);
+	l->nr_virtio = nr;
+	for (unsigned int i = 0; i < nr; i++)
 		l->virtio[i] = (struct dt_virtio){
 			.base = MAP_VIRTIO_BASE + i * MAP_VIRTIO_STRIDE,
 			.spi = MAP_VIRTIO_SPI + i,
 		};
+	return 0;
 }
 
 static int make_dtb(const struct vm_config *c, struct layout *l, struct err *e)
@@ -151,8 +158,9 @@ int layout_make(const struct vm_config *c, const struct loader_files *files, uin
 	out->split = ipa_split(c->ipa_bits ? c->ipa_bits : need, realm);
 	out->flash_size = flash_size;
 	gic_place(&out->gic, c->cpus, c->irqchip == IRQCHIP_GICV3_ITS);
-	place_virtio(c, out);
-	ret = cmdline_make(c, &out->split, out->cmdline, e);
+	ret = place_virtio(c, out, e);
+	if (!ret)
+		ret = cmdline_make(c, &out->split, out->cmdline, e);
 	if (ret < 0)
 		return ret;
 	ret = loader_plan(&in, &out->load, e);

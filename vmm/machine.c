@@ -12,6 +12,9 @@
 #include "vmm/board/flash.h"
 #include "vmm/board/rtc.h"
 #include "vmm/core/log.h"
+#include "vmm/devices.h"
+
+#define IO_THREADS_MAX 16	/* unless --io-threads wants more */
 
 /* ---- devices --------------------------------------------------------------------------------- */
 
@@ -86,20 +89,6 @@ static int make_flash(struct machine *m, struct err *e)
 			     &m->flash_slot, e);
 }
 
-static size_t console_out(void *ctx, const void *buf, size_t len)
-{
-	struct machine *m = ctx;
-
-	return m->env->out(m->env->ctx, 0, buf, len);
-}
-
-static void console_room(void *ctx)
-{
-	struct machine *m = ctx;
-
-	m->env->input_room(m->env->ctx, 0);
-}
-
 /* One virtio device behind the next window: the order is the devicetree's. */
 static int add_virtio(struct machine *m, struct virtio_dev *dev, struct err *e)
 {
@@ -135,56 +124,61 @@ static uint32_t max_request(const struct vm_config *c)
 	return MIN(pool / 2, 16 * SZ_1M);
 }
 
+/*
+ * Which loop serves a device: the main thread's, or one of the I/O threads. Each device with I/O
+ * has a thread of its own unless --io-threads says how many there are; then queues are dealt out
+ * over them in turn.
+ */
+static void choose_loop(struct machine *m, const struct device_host *h, struct virtio_env *env)
+{
+	if (!h->kind->io || !m->io.nr)
+		return;
+	env->loop = m->io.loop[m->next_loop % m->io.nr];
+	if (m->cfg->io_threads > 0) {
+		env->loops = m->io.loop;
+		env->nr_loops = m->io.nr;
+		env->first_loop = m->next_loop % m->io.nr;
+	}
+}
+
+static unsigned int nr_io_threads(const struct machine *m)
+{
+	unsigned int nr = 0;
+
+	if (m->cfg->io_threads >= 0)
+		return m->cfg->io_threads;
+	for (unsigned int i = 0; i < m->env->nr_hosts; i++)
+		nr += m->env->host[i].kind->io;
+	return MIN(nr, (unsigned int)IO_THREADS_MAX);
+}
+
 static int make_virtio(struct machine *m, struct err *e)
 {
 	bool realm = realm_is_realm(&m->realm);
-	struct virtio_env env = {
-		.gm = &m->gm,
-		.loop = m->env->loop,
-		.realm = realm,
-		.max_request = realm ? max_request(m->cfg) : 0,
-	};
-	struct virtio_dev *dev;
-	int ret = 0;
+	int ret;
 
-	m->virtio = calloc(m->layout->nr_virtio + 1, sizeof(*m->virtio));
+	m->virtio = calloc(m->env->nr_hosts + 1, sizeof(*m->virtio));
 	if (!m->virtio)
 		return err_set(e, -ENOMEM, "no memory for devices");
-	if (m->cfg->console == CONSOLE_VIRTIO) {
-		struct virtio_console_io io = {
-			.write = console_out,
-			.readable = console_room,
-			.ctx = m,
+	ret = iothreads_init(&m->io, nr_io_threads(m), e);
+	for (unsigned int i = 0; i < m->env->nr_hosts && !ret; i++) {
+		struct device_host *h = &m->env->host[i];
+		struct virtio_env env = {
+			.gm = &m->gm,
+			.loop = m->env->loop,
+			.realm = realm,
+			.packed = m->cfg->packed,
+			.max_request = realm ? max_request(m->cfg) : 0,
 		};
+		struct virtio_dev *dev;
 
-		ret = virtio_console_new(&env, &io, &dev, e);
-		if (!ret) {
-			m->console = dev;
-			ret = add_virtio(m, dev, e);
-		}
-	}
-	for (unsigned int i = 0; i < m->cfg->nr_disks && !ret; i++) {
-		const struct cfg_disk *d = &m->cfg->disk[i];
-		struct virtio_blk_cfg cfg = {
-			.fd = m->env->disk_fd[i],
-			.path = d->path,
-			.serial = "",
-			.readonly = d->readonly,
-			.direct = d->direct,
-		};
-		char serial[20];
-
-		/* fixed by the command line, so that a guest can find its disks by it */
-		snprintf(serial, sizeof(serial), "disk%u", i);
-		cfg.serial = serial;
-		ret = virtio_blk_new(&env, &cfg, &dev, e);
+		choose_loop(m, h, &env);
+		ret = h->kind->make(m, h, &env, &dev, e);
 		if (!ret)
 			ret = add_virtio(m, dev, e);
-	}
-	if (m->cfg->rng && !ret) {
-		ret = virtio_rng_new(&env, &dev, e);
-		if (!ret)
-			ret = add_virtio(m, dev, e);
+		if (!ret && h->kind->io)
+			m->next_loop += m->cfg->io_threads > 0 ?
+					virtio_dev_queues(dev) : 1;
 	}
 	return ret;
 }
@@ -412,8 +406,10 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 
 int machine_start(struct machine *m, struct err *e)
 {
-	int ret = vcpus_start(m, e);
+	int ret = iothreads_start(&m->io, e);
 
+	if (!ret)
+		ret = vcpus_start(m, e);
 	if (ret < 0)
 		machine_end(m, END_FAILED);
 	return ret;
@@ -463,6 +459,7 @@ void machine_stop(struct machine *m)
 		loop_once(m->env->loop, 1);
 	}
 	vcpus_join(m);
+	iothreads_stop(&m->io);
 	for (unsigned int i = 0; i < m->nr_virtio; i++)
 		virtio_dev_stop(m->virtio[i].dev);
 }
@@ -479,6 +476,7 @@ void machine_destroy(struct machine *m)
 	m->virtio = NULL;
 	m->nr_virtio = 0;
 	m->console = NULL;
+	iothreads_destroy(&m->io);
 	if (m->flash)
 		flash_free(m->flash);
 	if (m->rtc)

@@ -14,9 +14,11 @@
 #include "vmm/core/err.h"
 #include "vmm/core/loop.h"
 #include "vmm/core/mmio.h"
+#include "vmm/iothreads.h"
 #include "vmm/layout.h"
 #include "vmm/vcpu.h"
 
+struct device_host;
 struct flash;
 struct rtc;
 struct virtio_dev;
@@ -33,7 +35,7 @@ enum machine_end {
 /**
  * struct machine_env - what outlives a reset
  * @loop:    serves everything; run by the session
- * @disk_fd: open disks, in the order of cfg->disk
+ * @host, @nr_hosts: the host's ends of all virtio devices
  * @flash_fd: -1: none
  * @out:     console output: bytes taken of what terminal @n is given; any thread
  * @input_room: terminal @n may offer input again; any thread
@@ -46,7 +48,8 @@ enum machine_end {
 struct machine_env {
 	struct loop *loop;
 	const struct kvm_sys *sys;
-	const int *disk_fd;
+	struct device_host *host;
+	unsigned int nr_hosts;
 	int flash_fd;
 	size_t (*out)(void *ctx, unsigned int n, const void *buf, size_t len);
 	void (*input_room)(void *ctx, unsigned int n);
@@ -86,6 +89,8 @@ struct machine {
 	unsigned int flash_slot;
 	struct machine_virtio *virtio;
 	unsigned int nr_virtio;
+	struct iothreads io;
+	unsigned int next_loop;		/* of the next device with I/O */
 	struct virtio_dev *console;	/* the virtio console among them, or NULL */
 
 	struct a64_vcpu_init init;	/* features of all vCPUs */

@@ -12,6 +12,7 @@
 #include "vmm/config.h"
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
+#include "vmm/options_dev.h"
 
 #define NAME_LEN_MAX 64 /* leaves room in a socket's path */
 #define SVE_VL_MIN 128	/* Arm ARM, ZCR_ELx.LEN */
@@ -22,6 +23,7 @@
 /* opt_choice() stores an int. */
 _Static_assert(sizeof(enum realm_mode) == sizeof(int), "enum size");
 _Static_assert(sizeof(enum irqchip) == sizeof(int), "enum size");
+_Static_assert(sizeof(enum cfg_transport) == sizeof(int), "enum size");
 _Static_assert(sizeof(enum console_kind) == sizeof(int), "enum size");
 _Static_assert(sizeof(enum hash_algo) == sizeof(int), "enum size");
 _Static_assert(sizeof(enum log_level) == sizeof(int), "enum size");
@@ -296,48 +298,6 @@ static int take_kaslr_seed(const struct opt *o, const char *value, void *dest, s
 	return opt_number(o, value, &c->kaslr_seed, e);
 }
 
-static int take_disk(const struct opt *o, const char *value, void *dest, struct err *e)
-{
-	struct vm_config *c = dest;
-	struct cfg_disk d = {0};
-	char *path, *flag, *next;
-
-	if (!strncmp(value, "scsi:", 5))
-		return err_set(e, -EINVAL,
-			       "\"%.80s\": this version has no SCSI target: give a file or a "
-			       "block device",
-			       value);
-	if (c->nr_disks == CFG_MAX_DISKS)
-		return err_set(e, -EINVAL, "\"%.80s\" is one too many: the machine has room for %d",
-			       value, CFG_MAX_DISKS);
-	path = strdup(value);
-	if (!path)
-		return err_set(e, -ENOMEM, "out of memory");
-	next = path;
-	strsep(&next, ",");
-	while ((flag = strsep(&next, ","))) {
-		if (!strcmp(flag, "ro")) {
-			d.readonly = true;
-		} else if (!strcmp(flag, "direct")) {
-			d.direct = true;
-		} else {
-			err_set(e, -EINVAL,
-				"\"%.80s\" behind the file is unknown: give FILE[,ro]"
-				"[,direct]; a comma cannot be in a file's name",
-				flag);
-			free(path);
-			return -EINVAL;
-		}
-	}
-	if (!*path) {
-		free(path);
-		return err_set(e, -EINVAL, "\"%.80s\" names no file", value);
-	}
-	d.path = path;
-	c->disk[c->nr_disks++] = d;
-	return 0;
-}
-
 static int take_tty(const struct opt *o, const char *value, void *dest, struct err *e)
 {
 	uint64_t n = 0;
@@ -373,30 +333,6 @@ static int take_gdb(const struct opt *o, const char *value, void *dest, struct e
 	return opt_string(o, value, dest, e);
 }
 
-static int take_network(const struct opt *o, const char *value, void *dest, struct err *e)
-{
-	size_t n;
-
-	for (const char *p = value;; p += n + 1) {
-		n = strcspn(p, ",");
-		if (n == strlen("mode=none") && !strncmp(p, "mode=none", n))
-			return 0;
-		if (!p[n])
-			break;
-	}
-	return err_set(e, -EINVAL,
-		       "\"%.80s\": this version has no network device: leave the option "
-		       "out, or give mode=none",
-		       value);
-}
-
-static int take_transport(const struct opt *o, const char *value, void *dest, struct err *e)
-{
-	int ignored;
-
-	return opt_choice(o, value, &ignored, e);
-}
-
 /* opt_choice() stores an int; here the destination is a bool. */
 static int take_bool(const struct opt *o, const char *value, void *dest, struct err *e)
 {
@@ -405,6 +341,22 @@ static int take_bool(const struct opt *o, const char *value, void *dest, struct 
 
 	if (!ret)
 		*(bool *)dest = chosen;
+	return ret;
+}
+
+static int take_force_pci(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	((struct vm_config *)dest)->transport = TRANSPORT_PCI;
+	return 0;
+}
+
+static int take_io_threads(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	uint64_t n;
+	int ret = opt_number(o, value, &n, e);
+
+	if (!ret)
+		*(int *)dest = n;
 	return ret;
 }
 
@@ -473,10 +425,16 @@ static const struct opt_choice compat_choices[] = {
 #define WHY_LEGACY "virtio before 1.0 is not offered: Linux speaks virtio 1 since 4.0, give mmio"
 
 static const struct opt_choice transport_choices[] = {
-	{ "mmio", 0 },
-	{ "pci", 0 },
+	{ "mmio", TRANSPORT_MMIO },
+	{ "pci", TRANSPORT_PCI },
 	{ "mmio-legacy", 0, WHY_LEGACY },
 	{ "pci-legacy", 0, WHY_LEGACY },
+	{ NULL }
+};
+
+static const struct opt_choice ring_choices[] = {
+	{ "split", false },
+	{ "packed", true },
 	{ NULL }
 };
 
@@ -498,7 +456,6 @@ static const char *const groups[] = {
 			  .flags = OPT_REFUSED | ((a) ? 0 : OPT_FLAG) }
 #define LATER		"not in this version: "
 #define WHY_GMEM "a realm takes its memory from guest_memfd by itself where the kernel has it"
-#define WHY_MMIO "virtio devices are on virtio-mmio in this version"
 
 static const struct opt options[] = {
 	/* Machine */
@@ -694,21 +651,77 @@ static const struct opt options[] = {
 
 	/* Devices */
 	{ .name = "disk", .letter = 'd', .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "FILE",
-	  .key = "device.disk",
+	  .key = "device.disk", .words = &disk_options,
 	  .help = "disk from a file or device; FILE[,ro][,direct]",
-	  .text = "FILE,ro is read-only, FILE,direct goes past the host's page cache; both may "
-		  "stand together. Repeatable, up to 60 disks.",
+	  .text = "Repeatable. Behind the file, separated by commas:",
 	  .parse = take_disk },
+	{ .name = "network", .letter = 'n', .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "MODE",
+	  .key = "device.network", .words = &net_options,
+	  .help = "network device: user, tap or none",
+	  .text = "Repeatable. Called as realmtool there is none unless asked for; as lkvm there is "
+		  "one in user mode, and mode=none takes it away. Behind the mode, separated by "
+		  "commas:",
+	  .parse = take_network },
+	{ .name = "no-dhcp", .group = G_DEVICES, .flags = OPT_FLAG, .key = "device.no-dhcp",
+	  .help = "append no ip=dhcp parameter",
+	  .parse = opt_flag, TO(no_dhcp) },
+	{ .name = "9p", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "DIR,TAG",
+	  .key = "device.9p", .words = &share_options,
+	  .help = "share a folder by 9p; DIR,TAG[,ro]",
+	  .text = "The guest mounts it with -t 9p -o trans=virtio,version=9p2000.L TAG. Repeatable.",
+	  .parse = take_9p },
+	{ .name = "fs", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "DIR,TAG",
+	  .key = "device.fs",
+	  .help = "share a folder by virtiofs; DIR,TAG[,ro]",
+	  .text = "Starts virtiofsd, or takes the socket of one that runs: socket=PATH,tag=TAG. The "
+		  "guest mounts it with -t virtiofs TAG. Repeatable.",
+	  .parse = take_fs },
+	{ .name = "vsock", .group = G_DEVICES, .arg = "CID", .key = "device.vsock",
+	  .words = &vsock_options,
+	  .help = "socket device with this context ID; CID[,path=SOCKET]",
+	  .text = "With a path the host's end is that unix socket; without, the host's kernel "
+		  "(vhost-vsock).",
+	  .parse = take_vsock },
 	{ .name = "rng", .group = G_DEVICES, .flags = OPT_FLAG | OPT_NEGATE, .key = "device.rng",
 	  .help = "entropy device",
 	  .parse = opt_flag, TO(rng) },
+	{ .name = "balloon", .group = G_DEVICES, .flags = OPT_FLAG, .key = "device.balloon",
+	  .help = "memory balloon",
+	  .parse = opt_flag, TO(balloon) },
+	{ .name = "pmem", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "FILE",
+	  .key = "device.pmem", .words = &pmem_options,
+	  .help = "persistent memory from a file; not in a realm",
+	  .parse = take_pmem },
 	{ .name = "console", .group = G_DEVICES, .arg = "KIND", .key = "device.console",
 	  .help = "serial (default, ttyS0) or virtio (hvc0)",
 	  .text = "The word hv is another name of virtio.",
 	  .parse = opt_choice, TO(console), .choice = console_choices },
+	{ .name = "console-port", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "NAME",
+	  .key = "device.console-port", .words = &port_options,
+	  .help = "port of the virtio console; NAME[,path=SOCKET]",
+	  .parse = take_port },
 	{ .name = "tty", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "N", .key = "device.tty",
 	  .help = "give serial port N (0 to 3) a pty; repeatable",
 	  .parse = take_tty, TO(tty_mask), .max = MAP_UART_COUNT - 1 },
+	{ .name = "virtio-transport", .group = G_DEVICES, .arg = "BUS",
+	  .key = "device.virtio-transport",
+	  .help = "bus of the virtio devices: pci or mmio",
+	  .text = "The default is pci with --irqchip gicv3-its and mmio with gicv3.",
+	  .parse = opt_choice, TO(transport), .choice = transport_choices },
+	{ .name = "force-pci", .group = G_DEVICES, .flags = OPT_FLAG,
+	  .help = "the same as --virtio-transport pci",
+	  .parse = take_force_pci },
+	{ .name = "virtio-ring", .group = G_DEVICES, .arg = "KIND", .key = "device.virtio-ring",
+	  .help = "rings offered to the guest: split (default) or packed",
+	  .text = "With packed the guest may still choose split, and devices served outside of "
+		  "realmtool have split ones.",
+	  .parse = take_bool, TO(packed), .choice = ring_choices },
+	{ .name = "io-threads", .group = G_DEVICES, .arg = "N", .key = "device.io-threads",
+	  .help = "threads for the I/O of all devices",
+	  .text = "Without it each disk, network device and the like has a thread of its own. With "
+		  "it the queues of all of them are dealt out over N threads; 0 leaves the work to "
+		  "the main thread.",
+	  .parse = take_io_threads, TO(io_threads), .max = 256 },
 
 	/* Running */
 	{ .name = "name", .group = G_RUNNING, .arg = "NAME", .key = "machine.name",
@@ -745,17 +758,6 @@ static const struct opt options[] = {
 	/* Compatibility: what lkvm and its branches for realms have */
 	NOOP("restricted_mem", "private memory from guest_memfd", WHY_GMEM),
 	NOOP("guest-memfd", "guest memory from guest_memfd", WHY_GMEM),
-	NOOP("force-pci", "virtio devices on PCI", WHY_MMIO),
-	{ .name = "virtio-transport", .group = G_COMPAT, .flags = OPT_NOOP, .arg = "KIND",
-	  .help = "bus of the virtio devices: mmio or pci",
-	  .why = WHY_MMIO,
-	  .parse = take_transport, .choice = transport_choices },
-	{ .name = "network", .letter = 'n', .group = G_COMPAT, .flags = OPT_NOOP,
-	  .arg = "mode=none",
-	  .help = "network device; only mode=none is possible",
-	  .why = "this version has no network device",
-	  .parse = take_network },
-	NOOP("no-dhcp", "no ip=dhcp parameter", "the parameter is never added"),
 	{ .name = "no-pvtime", .group = G_COMPAT, .flags = OPT_FLAG | OPT_NOOP,
 	  .help = "no stolen time",
 	  .why = "the guest is offered no stolen time",
@@ -766,11 +768,6 @@ static const struct opt options[] = {
 		LATER "use --realm, or leave it out for a VM that nothing protects"),
 	REFUSED("protected", NULL, "protected VM of pKVM",
 		LATER "use --realm, or leave it out for a VM that nothing protects"),
-	REFUSED("balloon", NULL, "memory balloon", LATER "give the guest what it needs with --mem"),
-	REFUSED("vsock", "CID", "socket device",
-		LATER "use a console (--tty) to talk to the guest"),
-	REFUSED("9p", "DIR,TAG", "shared folder",
-		LATER "put the files on a --disk or into the --initrd"),
 	REFUSED("vfio-pci", "DEVICE", "PCI device of the host", LATER "run without the device"),
 	REFUSED("viommu", NULL, "IOMMU of the guest", LATER "run without it"),
 	REFUSED("iommufd-vdevice", NULL, "virtual device of iommufd", LATER "run without it"),

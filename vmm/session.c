@@ -17,6 +17,7 @@
 #include "vmm/board/flash.h"
 #include "vmm/cmdline.h"
 #include "vmm/core/log.h"
+#include "vmm/devices.h"
 #include "vmm/predict.h"
 
 #define HINT_SECONDS	10
@@ -34,58 +35,10 @@ static uint64_t now_ns(void)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static int open_disk(const struct cfg_disk *d, struct err *e)
-{
-	int flags = (d->readonly ? O_RDONLY : O_RDWR) | (d->direct ? O_DIRECT : 0) | O_CLOEXEC;
-	struct flock lock = { .l_type = d->readonly ? F_RDLCK : F_WRLCK };
-	struct stat st;
-	int fd, ret;
-
-	if (stat(d->path, &st) == 0 && S_ISDIR(st.st_mode))
-		return err_set(e, -EISDIR, "disk %s is a directory; name an image file or a block device",
-			       d->path);
-	/* O_NONBLOCK: a FIFO must not keep us waiting; it has no effect on files and disks */
-	fd = open(d->path, flags | O_NONBLOCK);
-	if (fd < 0) {
-		ret = -errno;
-		if (ret == -EINVAL && d->direct)
-			return err_set(e, ret, "disk %s: this file system has no O_DIRECT; leave out "
-				       "\"direct\"", d->path);
-		if ((ret == -EACCES || ret == -EROFS) && !d->readonly)
-			return err_set(e, ret, "disk %s: %s; make it writable or add \",ro\"", d->path,
-				       strerror(-ret));
-		return err_set(e, ret, "disk %s: %s", d->path, strerror(-ret));
-	}
-	if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))) {
-		ret = err_set(e, -ENOTBLK, "disk %s is neither a file nor a block device", d->path);
-		goto fail;
-	}
-	if (S_ISREG(st.st_mode) && st.st_size < 512) {
-		ret = err_set(e, -EINVAL, "disk %s: %lld bytes are less than one sector; make it "
-			      "larger (truncate -s SIZE)", d->path, (long long)st.st_size);
-		goto fail;
-	}
-	/* belongs to the open file: also two --disk of one command line collide */
-	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-		ret = errno == EAGAIN ?
-			err_set(e, -EBUSY, "disk %s is locked: another VM uses it; stop that one, or "
-				"give it \",ro\" in both", d->path) :
-			err_set(e, -errno, "disk %s: cannot lock it: %s", d->path, strerror(errno));
-		goto fail;
-	}
-	return fd;
-
-fail:
-	close(fd);
-	return ret;
-}
-
 static void close_files(struct session *s)
 {
 	loader_close(&s->files);
-	for (unsigned int i = 0; i < s->cfg->nr_disks; i++)
-		if (s->disk_fd[i] >= 0)
-			close(s->disk_fd[i]);
+	devices_close(s->host, s->nr_hosts);
 	if (s->flash_fd >= 0)
 		close(s->flash_fd);
 }
@@ -97,8 +50,6 @@ static int open_files(struct session *s, struct err *e)
 	int ret;
 
 	s->flash_fd = -1;
-	for (unsigned int i = 0; i < CFG_MAX_DISKS; i++)
-		s->disk_fd[i] = -1;
 	s->files = (struct loader_files){
 		.kernel = -1, .initrd = -1, .firmware = -1, .dtb = -1,
 		.kernel_path = c->kernel,
@@ -107,10 +58,8 @@ static int open_files(struct session *s, struct err *e)
 		.dtb_path = c->dtb,
 	};
 	ret = loader_open(&s->files, e);
-	for (unsigned int i = 0; i < c->nr_disks && !ret; i++) {
-		s->disk_fd[i] = open_disk(&c->disk[i], e);
-		ret = MIN(s->disk_fd[i], 0);
-	}
+	if (!ret)
+		ret = devices_open(c, &s->host, &s->nr_hosts, e);
 	if (!ret && c->flash) {
 		s->flash_fd = flash_open(c->flash, false, e);
 		ret = MIN(s->flash_fd, 0);
@@ -525,7 +474,8 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 	s.env = (struct machine_env){
 		.loop = &s.loop,
 		.sys = sys,
-		.disk_fd = s.disk_fd,
+		.host = s.host,
+		.nr_hosts = s.nr_hosts,
 		.flash_fd = s.flash_fd,
 		.out = console_out,
 		.input_room = input_room,
@@ -546,6 +496,8 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 		ret = open_signals(&s, &old, e);
 	if (!ret)
 		ret = open_terms(&s, e);
+	if (!ret)
+		ret = devices_start(c, s.host, s.nr_hosts, e);
 	if (!ret)
 		ret = boots(&s, e);
 	gdb_close(s.gdb, ret < 0 ? 1 : ret);

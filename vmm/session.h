@@ -21,7 +21,8 @@ struct session_term {
 struct session {
 	const struct vm_config *cfg;
 	struct loader_files files;
-	int disk_fd[CFG_MAX_DISKS];
+	struct device_host *host;
+	unsigned int nr_hosts;
 	int flash_fd;
 	uint64_t flash_bytes;
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/unit/mkimage.h"
+#include "vmm/devices.h"
 
 static size_t rig_out(void *ctx, unsigned int n, const void *buf, size_t len)
 {
@@ -57,7 +58,6 @@ void rig_init(struct rig *r, enum realm_mode mode)
 	r->env = (struct machine_env){
 		.loop = &r->loop,
 		.sys = &fake_sys,
-		.disk_fd = r->disk_fd,
 		.flash_fd = -1,
 		.out = rig_out,
 		.input_room = rig_room,
@@ -78,6 +78,11 @@ int rig_create(struct rig *r)
 	loop_rearm(&r->loop);
 	ret = layout_make(&r->cfg, &r->files, 0, &r->layout, &r->e);
 	if (ret) {
+		fprintf(stderr, "%s\n", r->e.msg);
+		abort();
+	}
+	devices_close(r->env.host, r->env.nr_hosts);
+	if (devices_open(&r->cfg, &r->env.host, &r->env.nr_hosts, &r->e)) {
 		fprintf(stderr, "%s\n", r->e.msg);
 		abort();
 	}
@@ -103,6 +108,9 @@ void rig_drop(struct rig *r)
 	if (r->made)
 		machine_destroy(&r->m);
 	r->made = false;
+	devices_close(r->env.host, r->env.nr_hosts);
+	r->env.host = NULL;
+	r->env.nr_hosts = 0;
 }
 
 void rig_fini(struct rig *r)

@@ -23,7 +23,6 @@ struct rig {
 	struct machine_env env;
 	struct machine m;
 	bool made;
-	int disk_fd[CFG_MAX_DISKS];
 	pthread_mutex_t lock;
 	char out[4096];
 	size_t nr_out;

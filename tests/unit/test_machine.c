@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -1060,8 +1061,7 @@ static void full(struct rig *r, int disk)
 	r->cfg.pmu_counters = 4;
 	r->cfg.sve_max_vl = 256;
 	r->cfg.nr_disks = 1;
-	r->cfg.disk[0].path = strdup("disk");
-	r->disk_fd[0] = disk;
+	assert_true(asprintf(&r->cfg.disk[0].path, "/proc/self/fd/%d", disk) > 0);
 }
 
 /* What realmtool can do without. */

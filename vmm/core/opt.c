@@ -303,6 +303,54 @@ int opt_split(const struct opt_table *own, struct opt_state *st, void *base,
 	return ret;
 }
 
+/* One word of opt_words(), which may be cut in place. */
+static int set_word(const struct opt_table *t, struct opt_state *st, void *base, char *word,
+		    bool first, struct err *e)
+{
+	size_t len = strcspn(word, "=");
+	const struct opt *o = find_name(t, word, len);
+	char *value = word[len] ? word + len + 1 : NULL;
+	struct nearest n = { .word = word };
+	struct shown s;
+
+	if (first && t->word && !(o && (value || o->flags & OPT_FLAG))) {
+		o = opt_find(t, t->word);
+		return opt_set(t, st, base, o, o->name, word, e);
+	}
+	if (!o) {
+		word[len] = '\0';
+		for (unsigned int i = 0; i < t->nr; i++)
+			if (!(t->opt[i].flags & OPT_HIDDEN))
+				nearest_offer(&n, t->opt[i].name);
+		if (n.best)
+			return err_set(e, -EINVAL, "\"%.60s\" is unknown: did you mean %s? (%s)",
+				       word, n.best, t->hint);
+		return err_set(e, -EINVAL, "\"%.60s\" is unknown: give %s", word, t->hint);
+	}
+	snprintf(s.text, sizeof(s.text), "%s", o->name);
+	if (!value && !(o->flags & (OPT_FLAG | OPT_OPTIONAL | OPT_REFUSED)))
+		return err_set(e, -EINVAL, "%s needs a value: %s=%s", o->name, o->name, o->arg);
+	return opt_set(t, st, base, o, s.text, value, e);
+}
+
+int opt_words(const struct opt_table *t, void *base, const char *text, struct err *e)
+{
+	struct opt_state st = {0};
+	char *copy, *next, *word;
+	bool first = true;
+	int ret = 0;
+
+	copy = next = strdup(text);
+	if (!copy)
+		return err_set(e, -ENOMEM, "out of memory");
+	while (!ret && (word = strsep(&next, ","))) {
+		ret = set_word(t, &st, base, word, first, e);
+		first = false;
+	}
+	free(copy);
+	return ret;
+}
+
 void opt_log_noops(const struct opt_table *t, const struct opt_state *st)
 {
 	for (unsigned int i = 0; i < t->nr; i++)
@@ -454,6 +502,23 @@ static void help_why(FILE *f, const char *title, const char *why)
 	wrap(f, why, HELP_INDENT, fprintf(f, "%*s%s", HELP_INDENT, "", title));
 }
 
+/* What can stand between the commas of the value. */
+static void help_words(FILE *f, const struct opt_table *t)
+{
+	for (unsigned int i = 0; i < t->nr; i++) {
+		const struct opt *o = &t->opt[i];
+		size_t col;
+
+		if (o->flags & (OPT_HIDDEN | OPT_NOOP))
+			continue;
+		col = fprintf(f, "%*s%s", HELP_INDENT + 2, "", o->name);
+		if (o->arg)
+			col += fprintf(f, "=%s", o->arg);
+		fputs("  ", f);
+		wrap(f, o->help, HELP_INDENT + 4, col + 2);
+	}
+}
+
 static void help_full(FILE *f, const struct opt *o)
 {
 	char title[64];
@@ -463,6 +528,8 @@ static void help_full(FILE *f, const struct opt *o)
 	wrap(f, o->help, HELP_INDENT, 0);
 	if (o->text)
 		wrap(f, o->text, HELP_INDENT, 0);
+	if (o->words)
+		help_words(f, o->words);
 	if (o->why)
 		help_why(f,
 			 o->flags & OPT_REFUSED ? "Refused:" : "Accepted, without effect:", o->why);
@@ -543,6 +610,24 @@ static void man_text(FILE *f, const char *s)
 	}
 }
 
+static void man_words(FILE *f, const struct opt_table *t)
+{
+	fputs(".Bl -tag -width Ds -compact\n", f);
+	for (unsigned int i = 0; i < t->nr; i++) {
+		const struct opt *o = &t->opt[i];
+
+		if (o->flags & OPT_HIDDEN)
+			continue;
+		fprintf(f, ".It Cm %s", o->name);
+		if (o->arg)
+			fprintf(f, " Ns = Ns Ar %s", o->arg);
+		fputc('\n', f);
+		man_text(f, o->help);
+		fputs(".\n", f);
+	}
+	fputs(".El\n", f);
+}
+
 static void man_opt(FILE *f, const struct opt *o)
 {
 	fputs(".It", f);
@@ -558,6 +643,8 @@ static void man_opt(FILE *f, const struct opt *o)
 		man_text(f, o->text);
 		fputc('\n', f);
 	}
+	if (o->words)
+		man_words(f, o->words);
 	if (o->why) {
 		fputs(o->flags & OPT_REFUSED ? "Refused: " : "Accepted, without effect: ", f);
 		man_text(f, o->why);

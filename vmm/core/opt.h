@@ -15,8 +15,9 @@
 
 struct err;
 struct opt;
+struct opt_table;
 
-#define OPT_MAX 128 /* options of one table */
+#define OPT_MAX 160 /* options of one table */
 
 enum opt_flag {
 	OPT_FLAG = 1 << 0,     /* takes no value */
@@ -67,6 +68,7 @@ struct opt_choice {
  * @offset: where in the base object the result goes
  * @min, @max: for the numeric parsers, inclusive
  * @choice: for opt_choice()
+ * @words: what can stand in the value, separated by commas (opt_words()); for help and manual
  */
 struct opt {
 	const char *name;
@@ -82,6 +84,7 @@ struct opt {
 	size_t offset;
 	uint64_t min, max;
 	const struct opt_choice *choice;
+	const struct opt_table *words;
 };
 
 /**
@@ -137,6 +140,16 @@ int opt_split(const struct opt_table *own, struct opt_state *st, void *base,
  */
 int opt_set(const struct opt_table *t, struct opt_state *st, void *base, const struct opt *o,
 	    const char *shown, const char *value, struct err *e);
+
+/**
+ * opt_words() - set options from words between commas, as the values of --disk or --network
+ * @t:    table of what can stand there: NAME=VALUE, or NAME for OPT_FLAG; @t->word is the option
+ *        that takes the first word if that has no NAME=, @t->hint how the whole is written
+ * @base: object that receives the values
+ *
+ * A comma cannot be in a value. Return: as opt_parse().
+ */
+int opt_words(const struct opt_table *t, void *base, const char *text, struct err *e);
 
 /** opt_find() - option by its long name, or NULL */
 const struct opt *opt_find(const struct opt_table *t, const char *name);
