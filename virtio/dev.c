@@ -91,6 +91,23 @@ void virtio_dev_kick(struct virtio_dev *dev, unsigned int q)
 		return;		/* the counter is full, so the event is there */
 }
 
+/* NOTIFICATION_DATA is not offered: the eventfd of a kick carries none. */
+static uint64_t offered(const struct virtio_dev_init *init)
+{
+	uint64_t f = init->features | VIRTIO_F(VIRTIO_RING_F_EVENT_IDX) |
+		     VIRTIO_F(VIRTIO_RING_F_INDIRECT_DESC);
+
+	if (init->env->packed)
+		f |= VIRTIO_F(VIRTIO_F_RING_PACKED);
+	if (init->in_order)
+		f |= VIRTIO_F(VIRTIO_F_IN_ORDER);
+	if (!init->ops->inflight || init->ops->queue_inflight)
+		f |= VIRTIO_F(VIRTIO_F_RING_RESET);
+	if (init->allowed)
+		f &= init->allowed;
+	return f | VIRTIO_F(VIRTIO_F_VERSION_1) | VIRTIO_F(VIRTIO_F_ACCESS_PLATFORM);
+}
+
 int virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_init *init, struct err *e)
 {
 	unsigned int i;
@@ -100,11 +117,7 @@ int virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_init *init, 
 	dev->ops = init->ops;
 	dev->env = *init->env;
 	snprintf(dev->name, sizeof(dev->name), "%s", init->name);
-	dev->features = init->features | VIRTIO_F(VIRTIO_RING_F_EVENT_IDX) |
-			VIRTIO_F(VIRTIO_RING_F_INDIRECT_DESC);
-	if (init->allowed)
-		dev->features &= init->allowed;
-	dev->features |= VIRTIO_F(VIRTIO_F_VERSION_1) | VIRTIO_F(VIRTIO_F_ACCESS_PLATFORM);
+	dev->features = offered(init);
 	dev->config = init->config;
 	dev->config_len = init->config_len;
 	pthread_mutex_init(&dev->lock, NULL);
@@ -188,11 +201,29 @@ static uint64_t now_ms(void)
 	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
 }
 
+/* Requests in flight: of queue @q if there is one and the device can tell, else of all. */
+static unsigned int inflight(struct virtio_dev *dev, const struct virtio_queue *q)
+{
+	if (q && dev->ops->queue_inflight)
+		return dev->ops->queue_inflight(dev, q->vq.index);
+	return dev->ops->inflight ? dev->ops->inflight(dev) : 0;
+}
+
+static void cancel(struct virtio_dev *dev, const struct virtio_queue *q)
+{
+	if (!q || !dev->ops->queue_inflight)
+		dev->ops->cancel(dev);
+	else if (dev->ops->queue_cancel)
+		dev->ops->queue_cancel(dev, q->vq.index);
+}
+
 /*
- * Wait until no request is in flight. The lock is dropped while waiting, so the loop's thread may
- * reap as well. Returns false if there are still some after @limit_ms.
+ * Wait until no request (of queue @q, if there is one) is in flight. The lock is dropped while
+ * waiting, so the loop's thread may reap as well. Returns false if there are still some after
+ * @limit_ms.
  */
-static bool drain(struct virtio_dev *dev, unsigned int patience_ms, unsigned int limit_ms)
+static bool drain(struct virtio_dev *dev, const struct virtio_queue *q, unsigned int patience_ms,
+		  unsigned int limit_ms)
 {
 	uint64_t start = now_ms();
 	bool cancelled = false;
@@ -202,7 +233,7 @@ static bool drain(struct virtio_dev *dev, unsigned int patience_ms, unsigned int
 		return true;
 	dev->draining = true;
 	dev->ops->reap(dev);
-	while (dev->ops->inflight(dev)) {
+	while (inflight(dev, q)) {
 		uint64_t waited = now_ms() - start;
 
 		if (waited >= limit_ms) {
@@ -210,7 +241,7 @@ static bool drain(struct virtio_dev *dev, unsigned int patience_ms, unsigned int
 			break;
 		}
 		if (waited >= patience_ms && !cancelled) {
-			dev->ops->cancel(dev);
+			cancel(dev, q);
 			cancelled = true;
 		}
 		virtio_dev_unlock(dev);
@@ -236,6 +267,8 @@ static void wait_for_drain(struct virtio_dev *dev)
 
 static void finish_reset(struct virtio_dev *dev)
 {
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		dev->queue[i].in_reset = false;
 	dev->stuck = false;
 	dev->status = 0;
 	dev->driver_features = 0;
@@ -269,7 +302,7 @@ static void reset(struct virtio_dev *dev)
 	dev->running = false;
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		disable_queue(dev, &dev->queue[i]);
-	if (!drain(dev, RESET_PATIENCE_MS, RESET_LIMIT_MS)) {
+	if (!drain(dev, NULL, RESET_PATIENCE_MS, RESET_LIMIT_MS)) {
 		log_rated(&dev->rate, LOG_ERROR, "%s: %u requests did not end within %d ms after a "
 			  "reset; the device stays out of service until they have", dev->name,
 			  dev->ops->inflight(dev), RESET_LIMIT_MS);
@@ -440,12 +473,12 @@ void virtio_dev_set_queue_ready(struct virtio_dev *dev, uint32_t nr, bool ready)
 	virtio_dev_lock(dev);
 	q = &dev->queue[nr];
 	wait_for_drain(dev);
-	if (dev->stuck || q->vq.ready == ready)
+	if (dev->stuck || q->in_reset || q->vq.ready == ready)
 		goto out;
 	if (!ready) {
 		/* The driver takes the buffers back when this returns. */
 		disable_queue(dev, q);
-		if (!drain(dev, RESET_PATIENCE_MS, RESET_LIMIT_MS))
+		if (!drain(dev, q, RESET_PATIENCE_MS, RESET_LIMIT_MS))
 			virtio_dev_fail(dev, "requests in flight did not end");
 	} else if (!(dev->status & VIRTIO_CONFIG_S_FEATURES_OK)) {
 		log_rated(&dev->rate, LOG_WARNING,
@@ -458,6 +491,53 @@ void virtio_dev_set_queue_ready(struct virtio_dev *dev, uint32_t nr, bool ready)
 	}
 out:
 	virtio_dev_unlock(dev);
+}
+
+void virtio_dev_queue_reset(struct virtio_dev *dev, uint32_t nr)
+{
+	struct virtio_queue *q;
+
+	if (nr >= dev->nr_queues)
+		return;
+	virtio_dev_lock(dev);
+	q = &dev->queue[nr];
+	wait_for_drain(dev);
+	if (dev->stuck || q->in_reset)
+		goto out;
+	if (!(dev->status & VIRTIO_CONFIG_S_FEATURES_OK) ||
+	    !(dev->driver_features & VIRTIO_F(VIRTIO_F_RING_RESET))) {
+		log_rated(&dev->rate, LOG_WARNING, "%s: reset of queue %u without "
+			  "VIRTIO_F_RING_RESET ignored", dev->name, nr);
+		goto out;
+	}
+	disable_queue(dev, q);
+	/* What the driver reads from the register says whether it is over. */
+	q->in_reset = true;
+	q->in_reset = !drain(dev, q, RESET_PATIENCE_MS, RESET_LIMIT_MS);
+	if (q->in_reset)
+		log_rated(&dev->rate, LOG_ERROR, "%s: %u requests did not end within %d ms after a "
+			  "reset of queue %u; it stays out of service until they have", dev->name,
+			  inflight(dev, q), RESET_LIMIT_MS, nr);
+out:
+	virtio_dev_unlock(dev);
+}
+
+bool virtio_dev_queue_in_reset(struct virtio_dev *dev, uint32_t nr)
+{
+	struct virtio_queue *q;
+	bool in_reset;
+
+	if (nr >= dev->nr_queues)
+		return false;
+	virtio_dev_lock(dev);
+	q = &dev->queue[nr];
+	if (q->in_reset && !dev->draining) {
+		dev->ops->reap(dev);
+		q->in_reset = inflight(dev, q) != 0;
+	}
+	in_reset = q->in_reset;
+	virtio_dev_unlock(dev);
+	return in_reset;
 }
 
 static uint64_t *queue_reg(struct vq *vq, enum virtio_queue_reg reg)
@@ -553,7 +633,7 @@ void virtio_dev_stop(struct virtio_dev *dev)
 	/* Who serves rings from outside must let go of them; ours stay for the requests in flight. */
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		tell_queue(dev, &dev->queue[i], false);
-	if (!drain(dev, STOP_LIMIT_MS, STOP_LIMIT_MS))
+	if (!drain(dev, NULL, STOP_LIMIT_MS, STOP_LIMIT_MS))
 		log_error("%s: %u requests did not end within %d s", dev->name,
 			  dev->ops->inflight(dev), STOP_LIMIT_MS / 1000);
 	virtio_dev_unlock(dev);

@@ -43,6 +43,8 @@ struct err;
  * @inflight: number of requests that use guest memory; NULL for a device that has none
  * @reap:     finish requests that have ended; any thread; NULL like @inflight, and the next two
  * @cancel:   ask all requests in flight to end soon
+ * @queue_inflight: like @inflight, of queue @q alone: then it can be reset alone
+ * @queue_cancel: like @cancel, of queue @q alone
  * @wait:     wait up to @ms for something to reap. Called WITHOUT the lock.
  * @free:     free what the device holds, then the device
  *
@@ -59,6 +61,8 @@ struct virtio_dev_ops {
 	unsigned int (*inflight)(struct virtio_dev *dev);
 	void (*reap)(struct virtio_dev *dev);
 	void (*cancel)(struct virtio_dev *dev);
+	unsigned int (*queue_inflight)(struct virtio_dev *dev, unsigned int q);
+	void (*queue_cancel)(struct virtio_dev *dev, unsigned int q);
 	void (*wait)(struct virtio_dev *dev, unsigned int ms);
 	void (*free)(struct virtio_dev *dev);
 };
@@ -85,6 +89,7 @@ struct virtio_transport {
  * @kick: eventfd: the guest made buffers available
  * @external: somebody else reads @kick (a back end outside of realmtool)
  * @started: the device was told by ops->queue()
+ * @in_reset: requests did not end in time after a reset of this queue; it stays off until they have
  */
 struct virtio_queue {
 	struct vq vq;
@@ -92,7 +97,7 @@ struct virtio_queue {
 	struct loop *loop;
 	pthread_mutex_t *lock, own;
 	struct loop_src kick;
-	bool external, started;
+	bool external, started, in_reset;
 };
 
 /**
@@ -129,14 +134,16 @@ struct virtio_dev {
 /**
  * struct virtio_dev_init - arguments of virtio_dev_init()
  * @name:       for messages
- * @features:   of the device; those of the transport and the ring are added
+ * @features:   of the device. Those of the transport and the rings are added: VERSION_1,
+ *              ACCESS_PLATFORM, EVENT_IDX and INDIRECT_DESC always, RING_PACKED if the machine wants
+ *              it, IN_ORDER with @in_order, RING_RESET if requests of one queue can be waited for
  * @nr_queues:  number of queues
  * @queue_size: largest size of each, a power of 2
  * @allowed:    features that may be offered at all, beside VERSION_1 and ACCESS_PLATFORM, because a
  *              back end outside of realmtool knows no others; 0: no limit
  * @external:   a bit per queue that such a back end serves: its kicks do not come here
  * @own_locks:  each queue has a lock of its own, so several threads can serve the device
- * @in_order:   buffers are given back in the order in which they were taken
+ * @in_order:   buffers of a queue are given back in the order in which they were taken
  */
 struct virtio_dev_init {
 	const char *name;
@@ -203,6 +210,15 @@ void virtio_dev_set_status(struct virtio_dev *dev, uint8_t status);
 bool virtio_dev_queue_ready(struct virtio_dev *dev, uint32_t q);
 /** virtio_dev_set_queue_ready() - the driver starts or stops a queue */
 void virtio_dev_set_queue_ready(struct virtio_dev *dev, uint32_t q, bool ready);
+/**
+ * virtio_dev_queue_reset() - reset one queue (section 2.6.1), if VIRTIO_F_RING_RESET was negotiated
+ *
+ * Returns when no request of this queue uses guest memory any more or, after some seconds, with
+ * virtio_dev_queue_in_reset() still true. The others go on meanwhile.
+ */
+void virtio_dev_queue_reset(struct virtio_dev *dev, uint32_t q);
+/** virtio_dev_queue_in_reset() - is a reset of this queue under way? What the register reads */
+bool virtio_dev_queue_in_reset(struct virtio_dev *dev, uint32_t q);
 /** enum virtio_queue_reg - registers of a queue, that can be written while it is not ready */
 enum virtio_queue_reg { VQ_REG_NUM, VQ_REG_DESC, VQ_REG_DRIVER, VQ_REG_DEVICE };
 /**

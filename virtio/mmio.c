@@ -17,6 +17,7 @@
 #define MAGIC		0x74726976	/* "virt" */
 #define VERSION		2
 #define VENDOR		0x544d4c52	/* "RLMT"; section 4.2.2 leaves it to us */
+#define QUEUE_RESET	0x0c0		/* virtio 1.2; Linux has no name for it yet */
 
 struct virtio_mmio {
 	struct virtio_transport transport;
@@ -84,6 +85,8 @@ static uint64_t mmio_read(void *opaque, uint64_t off, unsigned int len)
 		return q < dev->nr_queues ? dev->queue[q].vq.max : 0;
 	case VIRTIO_MMIO_QUEUE_READY:
 		return virtio_dev_queue_ready(dev, q);
+	case QUEUE_RESET:
+		return virtio_dev_queue_in_reset(dev, q);
 	case VIRTIO_MMIO_INTERRUPT_STATUS:
 		return atomic_load(&m->irq_status);
 	case VIRTIO_MMIO_STATUS:
@@ -100,53 +103,30 @@ static uint64_t mmio_read(void *opaque, uint64_t off, unsigned int len)
 	}
 }
 
-static void set_low(ipa_t *addr, uint32_t val)
-{
-	*addr = (*addr & ~0xffffffffULL) | val;
-}
-
-static void set_high(ipa_t *addr, uint32_t val)
-{
-	*addr = (*addr & 0xffffffffULL) | (uint64_t)val << 32;
-}
-
-/* Size and addresses of the selected queue, which may be written while it is not ready. */
+/* Size and addresses of the selected queue. */
 static void queue_write(struct virtio_mmio *m, uint64_t off, uint32_t val)
 {
-	uint32_t q = atomic_load(&m->queue_sel);
-	struct vq *vq;
+	static const struct {
+		uint64_t off;
+		enum virtio_queue_reg reg;
+		bool high;
+	} regs[] = {
+		{ VIRTIO_MMIO_QUEUE_NUM, VQ_REG_NUM, false },
+		{ VIRTIO_MMIO_QUEUE_DESC_LOW, VQ_REG_DESC, false },
+		{ VIRTIO_MMIO_QUEUE_DESC_HIGH, VQ_REG_DESC, true },
+		{ VIRTIO_MMIO_QUEUE_AVAIL_LOW, VQ_REG_DRIVER, false },
+		{ VIRTIO_MMIO_QUEUE_AVAIL_HIGH, VQ_REG_DRIVER, true },
+		{ VIRTIO_MMIO_QUEUE_USED_LOW, VQ_REG_DEVICE, false },
+		{ VIRTIO_MMIO_QUEUE_USED_HIGH, VQ_REG_DEVICE, true },
+	};
 
-	if (q >= m->dev->nr_queues)
-		return;
-	vq = &m->dev->queue[q].vq;
-	virtio_dev_lock(m->dev);
-	if (!vq->ready) {
-		switch (off) {
-		case VIRTIO_MMIO_QUEUE_NUM:
-			/* Too large a number becomes 0, which vq_enable() refuses. */
-			vq->num = val <= vq->max ? val : 0;
-			break;
-		case VIRTIO_MMIO_QUEUE_DESC_LOW:
-			set_low(&vq->desc_addr, val);
-			break;
-		case VIRTIO_MMIO_QUEUE_DESC_HIGH:
-			set_high(&vq->desc_addr, val);
-			break;
-		case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
-			set_low(&vq->driver_addr, val);
-			break;
-		case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
-			set_high(&vq->driver_addr, val);
-			break;
-		case VIRTIO_MMIO_QUEUE_USED_LOW:
-			set_low(&vq->device_addr, val);
-			break;
-		case VIRTIO_MMIO_QUEUE_USED_HIGH:
-			set_high(&vq->device_addr, val);
-			break;
-		}
+	for (size_t i = 0; i < ARRAY_SIZE(regs); i++) {
+		unsigned int shift = regs[i].high ? 32 : 0;
+
+		if (regs[i].off == off)
+			virtio_dev_queue_write(m->dev, atomic_load(&m->queue_sel), regs[i].reg,
+					       (uint64_t)val << shift, 0xffffffffULL << shift);
 	}
-	virtio_dev_unlock(m->dev);
 }
 
 static void mmio_write(void *opaque, uint64_t off, uint64_t val64, unsigned int len)
@@ -154,8 +134,12 @@ static void mmio_write(void *opaque, uint64_t off, uint64_t val64, unsigned int 
 	struct virtio_mmio *m = opaque;
 	uint32_t val = val64;
 
-	/* No device has a configuration field that a driver may write. */
-	if (len != 4 || off % 4 || off >= VIRTIO_MMIO_CONFIG)
+	if (off >= VIRTIO_MMIO_CONFIG) {
+		if ((len == 1 || len == 2 || len == 4) && off % len == 0)
+			virtio_dev_config_write(m->dev, off - VIRTIO_MMIO_CONFIG, len, val);
+		return;
+	}
+	if (len != 4 || off % 4)	/* section 4.2.2.2 */
 		return;
 
 	switch (off) {
@@ -173,6 +157,10 @@ static void mmio_write(void *opaque, uint64_t off, uint64_t val64, unsigned int 
 		break;
 	case VIRTIO_MMIO_QUEUE_READY:
 		virtio_dev_set_queue_ready(m->dev, atomic_load(&m->queue_sel), val & 1);
+		break;
+	case QUEUE_RESET:
+		if (val == 1)
+			virtio_dev_queue_reset(m->dev, atomic_load(&m->queue_sel));
 		break;
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		if (val < m->dev->nr_queues)

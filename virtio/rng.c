@@ -34,7 +34,7 @@ static uint32_t fill(struct vq *vq, const struct vq_chain *c)
 			break;
 		}
 		n = getrandom(p, len, 0);
-		if (n < 0)
+		if (n < 0 || gmem_check(vq->gm, c->seg[i].addr, n) < 0)
 			break;
 		done += n;
 		if (n < (ssize_t)len)
@@ -84,6 +84,7 @@ int virtio_rng_new(const struct virtio_env *env, struct virtio_dev **out, struct
 		.env = env,
 		.nr_queues = 1,
 		.queue_size = VQ_SIZE_DEFAULT,
+		.in_order = true,
 	};
 	struct virtio_dev *dev;
 	int ret;

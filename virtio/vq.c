@@ -1,34 +1,29 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/*
- * The split ring (virtio 1.2, section 2.7).
- *
- * The guest runs while we read: each field of the ring is read exactly once into a local copy, and
- * it is the copy that gets checked and used.
- */
-#include "virtio/vq.h"
-
+/* What split and packed rings have in common: sections, chains, and what a device sees. */
 #include <errno.h>
 #include <linux/virtio_config.h>
-#include <linux/virtio_ring.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* Virtio is little-endian, and so are the hosts that this runs on. */
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "big-endian hosts are not supported");
+#include "virtio/vq_ring.h"
 
-/* Outcomes of reading a chain, beside 0. */
-#define E_ADDR	(-EFAULT)	/* the request is lost */
-#define E_RING	(-EIO)		/* the queue is lost */
+/* A position is as wide as the index of a split ring until the driver has decided. */
+#define SPAN_SPLIT (UINT16_MAX + 1U)
 
-static uint16_t ring_load(const uint16_t *p)
+static bool has(uint64_t features, unsigned int bit)
 {
-	return __atomic_load_n(p, __ATOMIC_RELAXED);
+	return features >> bit & 1;
 }
 
-static void ring_store(uint16_t *p, uint16_t v)
+static void restart(struct vq *vq)
 {
-	__atomic_store_n(p, v, __ATOMIC_RELAXED);
+	vq->ring = &vq_ring_split;
+	vq->span = SPAN_SPLIT;
+	vq->num = vq->max;
+	vq->desc_addr = vq->driver_addr = vq->device_addr = 0;
+	vq->ready = vq->broken = vq->batch_open = false;
+	vq->avail_idx = 0;
+	vq->last_avail = vq->used = vq->published = vq->inuse = 0;
+	vq->kick_at = VQ_NOWHERE;
 }
 
 void vq_init(struct vq *vq, const struct vq_ops *ops, struct gmem *gm, const char *name,
@@ -39,7 +34,8 @@ void vq_init(struct vq *vq, const struct vq_ops *ops, struct gmem *gm, const cha
 	vq->gm = gm;
 	vq->name = name;
 	vq->index = index;
-	vq->max = vq->num = max;
+	vq->max = max;
+	restart(vq);
 }
 
 void vq_destroy(struct vq *vq)
@@ -49,7 +45,7 @@ void vq_destroy(struct vq *vq)
 	vq->seg_room = 0;
 }
 
-static int vq_break(struct vq *vq, const char *why)
+int vq_break(struct vq *vq, const char *why)
 {
 	if (!vq->broken) {
 		vq->broken = true;
@@ -62,18 +58,19 @@ static int vq_break(struct vq *vq, const char *why)
 
 int vq_enable(struct vq *vq, uint64_t features)
 {
-	if (!vq->num || vq->num > vq->max || (vq->num & (vq->num - 1))) {
-		vq_break(vq, "its size is no power of 2 or too large");
+	const char *wrong;
+
+	vq->packed = has(features, VIRTIO_F_RING_PACKED);
+	vq->event_idx = has(features, VIRTIO_RING_F_EVENT_IDX);
+	vq->indirect = has(features, VIRTIO_RING_F_INDIRECT_DESC);
+	vq->in_order = has(features, VIRTIO_F_IN_ORDER);
+	vq->ring = vq->packed ? &vq_ring_packed : &vq_ring_split;
+	wrong = !vq->num || vq->num > vq->max ? "its size is 0 or too large" : vq->ring->check(vq);
+	if (wrong) {
+		vq_break(vq, wrong);
 		return -EINVAL;
 	}
-	/* Section 2.7: alignment of the three parts. */
-	if (!IS_ALIGNED(vq->desc_addr, 16) || !IS_ALIGNED(vq->driver_addr, 2) ||
-	    !IS_ALIGNED(vq->device_addr, 4)) {
-		vq_break(vq, "its address is not aligned");
-		return -EINVAL;
-	}
-	vq->event_idx = features & (1ULL << VIRTIO_RING_F_EVENT_IDX);
-	vq->indirect = features & (1ULL << VIRTIO_RING_F_INDIRECT_DESC);
+	vq->span = vq->packed ? 2U * vq->num : SPAN_SPLIT;
 	vq->kicks_on = true;
 	vq->ready = true;
 	return 0;
@@ -81,132 +78,131 @@ int vq_enable(struct vq *vq, uint64_t features)
 
 void vq_disable(struct vq *vq)
 {
-	vq->ready = vq->broken = false;
-	vq->num = vq->max;
-	vq->desc_addr = vq->driver_addr = vq->device_addr = 0;
-	vq->avail_idx = vq->last_avail = vq->used_idx = vq->published = vq->inuse = 0;
+	restart(vq);
 	vq->epoch++;
+}
+
+void vq_parts(const struct vq *vq, struct vq_part part[3])
+{
+	vq->ring->parts(vq, part);
+}
+
+uint32_t vq_base(const struct vq *vq)
+{
+	if (!vq->packed)
+		return vq->last_avail;
+	return vq_packed_off_wrap(vq, vq->last_avail) |
+	       (uint32_t)vq_packed_off_wrap(vq, vq->used) << 16;
+}
+
+int vq_set_base(struct vq *vq, uint32_t base)
+{
+	uint32_t avail = base & UINT16_MAX, used = base >> 16;
+	uint16_t idx;
+	int ret;
+
+	if (vq->packed) {
+		avail = vq_packed_pos(vq, avail);
+		used = vq_packed_pos(vq, used);
+		if (avail == VQ_NOWHERE || used == VQ_NOWHERE)
+			return -EINVAL;
+	} else {
+		if (used)
+			return -EINVAL;
+		ret = gmem_read(vq->gm, vq->device_addr + offsetof(struct vring_used, idx), &idx,
+				sizeof(idx));
+		if (ret < 0) {
+			vq_break(vq, "the ring is not in memory, or in private memory");
+			return ret;
+		}
+		used = idx;
+	}
+	vq->last_avail = vq->avail_idx = avail;
+	vq->used = vq->published = used;
+	/* Whatever was asked of the guest, another has asked since. */
+	vq->kick_at = VQ_NOWHERE;
+	vq->kicks_on = true;
+	return 0;
 }
 
 int vq_begin(struct vq *vq)
 {
-	void *desc, *avail, *used;
+	struct vq_part part[3];
 
 	if (!vq->ready || vq->broken)
 		return -EIO;
+	vq->ring->parts(vq, part);
 	gmem_enter(vq->gm);
-	/* Sizes with the event index at the end, which is there with or without the feature. */
-	if (gmem_map(vq->gm, vq->desc_addr, 16ULL * vq->num, &desc) < 0 ||
-	    gmem_map(vq->gm, vq->driver_addr, 6 + 2ULL * vq->num, &avail) < 0 ||
-	    gmem_map(vq->gm, vq->device_addr, 6 + 8ULL * vq->num, &used) < 0) {
+	if (gmem_map(vq->gm, part[0].addr, part[0].len, &vq->desc) < 0 ||
+	    gmem_map(vq->gm, part[1].addr, part[1].len, &vq->driver) < 0 ||
+	    gmem_map(vq->gm, part[2].addr, part[2].len, &vq->device) < 0) {
+		vq->desc = vq->driver = vq->device = NULL;
 		gmem_leave(vq->gm);
 		return vq_break(vq, "the ring is not in memory, or in private memory");
 	}
-	vq->desc = desc;
-	vq->avail = avail;
-	vq->used = used;
 	return 0;
 }
 
 /* Is the memory of the ring gone, or some that a device has used and not asked for? */
 static bool ring_lost(struct vq *vq)
 {
+	struct vq_part part[3];
+
 	if (gmem_intact(vq->gm))
 		return false;
-	if (!gmem_hit(vq->gm) && !gmem_check(vq->gm, vq->desc_addr, 16ULL * vq->num) &&
-	    !gmem_check(vq->gm, vq->driver_addr, 6 + 2ULL * vq->num) &&
-	    !gmem_check(vq->gm, vq->device_addr, 6 + 8ULL * vq->num))
+	vq->ring->parts(vq, part);
+	if (!gmem_hit(vq->gm) && !gmem_check(vq->gm, part[0].addr, part[0].len) &&
+	    !gmem_check(vq->gm, part[1].addr, part[1].len) &&
+	    !gmem_check(vq->gm, part[2].addr, part[2].len))
 		return false;
 	vq_break(vq, "its memory was lost while it was in use");
 	return true;
 }
 
+static void close_batch(struct vq *vq)
+{
+	if (vq->batch_open)
+		vq->ring->put(vq, vq->batch_pos, vq->batch_id, vq->batch_len);
+	vq->batch_open = false;
+}
+
 void vq_end(struct vq *vq)
 {
-	uint16_t old = vq->published, new = vq->used_idx;
 	bool notify = false;
 
 	ring_lost(vq);
-	if (!vq->broken && old != new) {
-		/* Release: the entries and the data behind them are seen before the index. */
-		__atomic_store_n(&vq->used->idx, new, __ATOMIC_RELEASE);
+	if (!vq->broken && vq->used != vq->published) {
+		close_batch(vq);
+		vq->ring->publish(vq);
 		/*
-		 * Full barrier: the index must be out before we look whether the guest wants an
-		 * interrupt. The guest does it the other way round (asks, barrier, looks at the
-		 * index), so one of the two notices the other.
+		 * Full barrier: what was published must be out before we look whether the guest
+		 * wants an interrupt. The guest does it the other way round (asks, barrier, looks
+		 * for used entries), so one of the two notices the other.
 		 */
-		atomic_thread_fence(memory_order_seq_cst);
-		if (vq->event_idx)
-			notify = vring_need_event(ring_load(&vq->avail->ring[vq->num]), new, old);
-		else
-			notify = !(ring_load(&vq->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
-		vq->published = new;
+		ring_fence();
+		notify = vq->ring->wants_irq(vq);
+		vq->published = vq->used;
 		if (ring_lost(vq))
 			notify = false;
 	}
-	vq->desc = NULL;
-	vq->avail = NULL;
-	vq->used = NULL;
+	vq->desc = vq->driver = vq->device = NULL;
 	gmem_leave(vq->gm);
 	if (notify)
 		vq->ops->notify(vq);
 }
 
-static void ask_for_kicks(struct vq *vq)
-{
-	if (vq->event_idx)
-		ring_store((uint16_t *)&vq->used->ring[vq->num], vq->last_avail);
-	else
-		ring_store(&vq->used->flags, 0);
-	vq->kicks_on = true;
-	/*
-	 * Full barrier: the wish must be out before the caller looks at the index again. The
-	 * driver stores the index, then looks at the wish; one of the two notices the other.
-	 */
-	atomic_thread_fence(memory_order_seq_cst);
-}
-
-static void ask_for_silence(struct vq *vq)
-{
-	/* With EVENT_IDX an index that stays behind is silence enough. */
-	if (!vq->event_idx)
-		ring_store(&vq->used->flags, VRING_USED_F_NO_NOTIFY);
-	vq->kicks_on = false;
-}
-
-/* Is there an entry to take? 1, 0, E_RING. */
-static int look(struct vq *vq)
-{
-	if (vq->avail_idx == vq->last_avail) {
-		/* Acquire: entries and descriptors are read after the index that covers them. */
-		vq->avail_idx = __atomic_load_n(&vq->avail->idx, __ATOMIC_ACQUIRE);
-		if ((uint16_t)(vq->avail_idx - vq->last_avail) > vq->num)
-			return vq_break(vq, "the available index jumped");
-	}
-	return vq->avail_idx != vq->last_avail;
-}
-
-/*
- * One copy of a descriptor: the guest may change it under us. It may be torn then, which does not
- * matter, as what is checked is the copy. The barrier keeps the compiler from reading twice.
- */
-static struct vring_desc copy_desc(const uint8_t *table, uint32_t i)
-{
-	struct vring_desc d;
-
-	memcpy(&d, table + 16ULL * i, sizeof(d));
-	__asm__ volatile("" : : : "memory");
-	return d;
-}
-
-static int add_seg(struct vq *vq, struct vq_chain *c, const struct vring_desc *d)
+int vq_add_seg(struct vq *vq, struct vq_chain *c, uint64_t addr, uint32_t len, bool in)
 {
 	unsigned int n = c->nr_out + c->nr_in;
 
-	if (!d->len)
+	if (!in && c->nr_in)
+		return vq_break(vq, "a readable descriptor follows a writable one");
+	if (!len)
 		return 0;	/* not forbidden, and carries nothing */
-	if (d->addr + d->len - 1 < d->addr) {
-		vq_log_addr(vq, d->addr, d->len, -EINVAL);
+	if (n == VQ_CHAIN_MAX)
+		return vq_break(vq, "a chain is too long");
+	if (addr + len - 1 < addr) {
+		vq_log_addr(vq, addr, len, -EINVAL);
 		return E_ADDR;
 	}
 	if (n == vq->seg_room) {
@@ -218,13 +214,13 @@ static int add_seg(struct vq *vq, struct vq_chain *c, const struct vring_desc *d
 		vq->seg = p;
 		vq->seg_room = room;
 	}
-	vq->seg[n] = (struct vq_seg){ d->addr, d->len };
-	if (d->flags & VRING_DESC_F_WRITE) {
+	vq->seg[n] = (struct vq_seg){ addr, len };
+	if (in) {
 		c->nr_in++;
-		c->in_len += d->len;
+		c->in_len += len;
 	} else {
 		c->nr_out++;
-		c->out_len += d->len;
+		c->out_len += len;
 	}
 	/* Section 2.7.5.2: 4 GiB at most in all. */
 	if (c->out_len + c->in_len > 1ULL << 32)
@@ -232,106 +228,135 @@ static int add_seg(struct vq *vq, struct vq_chain *c, const struct vring_desc *d
 	return 0;
 }
 
-static int read_chain(struct vq *vq, uint16_t head, struct vq_chain *c)
+int vq_table(struct vq *vq, uint64_t addr, uint32_t len, const void **table, uint32_t *nr)
 {
-	const uint8_t *table = (const uint8_t *)vq->desc;
-	bool indirect = false, writable = false;
-	uint32_t size = vq->num, i = head, steps = 0;
-	struct vring_desc d;
 	void *p;
 	int ret;
 
-	for (;;) {
-		if (i >= size)
-			return vq_break(vq, "a descriptor index is out of range");
-		/* A chain cannot be longer than its table: this ends loops. */
-		if (steps++ >= MIN(size, (uint32_t)VQ_CHAIN_MAX))
-			return vq_break(vq, "a chain loops or is too long");
-		d = copy_desc(table, i);
-
-		if (d.flags & VRING_DESC_F_INDIRECT) {
-			if (indirect || !vq->indirect)
-				return vq_break(vq, "an indirect descriptor where none may be");
-			if (d.flags & VRING_DESC_F_NEXT)
-				return vq_break(vq, "an indirect descriptor has a successor");
-			if (!d.len || d.len % 16 || d.len / 16 > VQ_CHAIN_MAX)
-				return vq_break(vq, "an indirect table has a bad size");
-			ret = gmem_map(vq->gm, d.addr, d.len, &p);
-			if (ret < 0) {
-				vq_log_addr(vq, d.addr, d.len, ret);
-				return E_ADDR;
-			}
-			table = p;
-			size = d.len / 16;
-			i = 0;
-			steps = 0;
-			indirect = true;
-			continue;
-		}
-
-		if (d.flags & VRING_DESC_F_WRITE)
-			writable = true;
-		else if (writable)
-			return vq_break(vq, "a readable descriptor follows a writable one");
-		if (c->nr_out + c->nr_in == VQ_CHAIN_MAX)
-			return vq_break(vq, "a chain is too long");
-		ret = add_seg(vq, c, &d);
-		if (ret < 0)
-			return ret;
-		if (!(d.flags & VRING_DESC_F_NEXT))
-			return 0;
-		i = d.next;
+	if (!len || len % 16 || len / 16 > VQ_CHAIN_MAX)
+		return vq_break(vq, "an indirect table has a bad size");
+	ret = gmem_map(vq->gm, addr, len, &p);
+	if (ret < 0) {
+		vq_log_addr(vq, addr, len, ret);
+		return E_ADDR;
 	}
+	*table = p;
+	*nr = len / 16;
+	return 0;
+}
+
+static void ask_for_kicks(struct vq *vq, uint32_t pos)
+{
+	vq->ring->ask(vq, pos);
+	vq->kicks_on = true;
+	vq->kick_at = pos;
+	/*
+	 * Full barrier: the wish must be out before we look for entries again. The driver makes
+	 * an entry available, then looks at the wish; one of the two notices the other.
+	 */
+	ring_fence();
+}
+
+bool vq_more(struct vq *vq)
+{
+	return !vq->broken && vq->ring->look(vq) > 0;
+}
+
+bool vq_ask(struct vq *vq, unsigned int n)
+{
+	uint32_t pos = vq->last_avail;
+
+	if (vq->broken)
+		return false;
+	if (vq->event_idx)
+		pos = vq_forward(vq, pos, MIN(MAX(n, 1U), (unsigned int)vq->num) - 1);
+	ask_for_kicks(vq, pos);
+	return vq->ring->there(vq, pos);
 }
 
 int vq_pop(struct vq *vq, struct vq_chain *c)
 {
-	uint16_t head;
 	int ret;
 
 	if (vq->broken)
 		return -EIO;
-	ret = look(vq);
+	ret = vq->ring->look(vq);
 	if (!ret) {
-		ask_for_kicks(vq);
-		ret = look(vq);
+		/* The wish stands, and was out before we looked: whatever comes brings a kick. */
+		if (vq->kicks_on && vq->kick_at == vq->last_avail)
+			return 0;
+		ask_for_kicks(vq, vq->last_avail);
+		ret = vq->ring->look(vq);
 	}
 	if (ret <= 0)
 		return ret;
-	if (vq->kicks_on)
-		ask_for_silence(vq);
+	if (vq->kicks_on) {
+		vq->ring->silence(vq);
+		vq->kicks_on = false;
+	}
 
-	/* Else a guest that offers one buffer again and again has no end of requests in flight. */
-	if (vq->inuse >= vq->num)
-		return vq_break(vq, "more buffers are available than the queue can hold");
-
-	head = ring_load(&vq->avail->ring[vq->last_avail & (vq->num - 1)]);
 	memset(c, 0, sizeof(*c));
-	ret = read_chain(vq, head, c);
+	ret = vq->ring->take(vq, c);
 	if (ring_lost(vq))
 		return E_RING;
 	if (ret == E_RING)
 		return ret;
-	if (ret == E_ADDR)
-		memset(c, 0, sizeof(*c));
-	c->head = (struct vq_head){ .epoch = vq->epoch, .id = head };
+	/* Else a guest that offers one buffer again and again has no end of requests in flight. */
+	if (vq->inuse + c->head.slots > vq->num)
+		return vq_break(vq, "more buffers are available than the queue can hold");
+	if (ret == E_ADDR) {
+		c->nr_out = c->nr_in = 0;
+		c->out_len = c->in_len = 0;
+	}
+	c->head.epoch = vq->epoch;
+	c->head.pos = vq->last_avail;
+	c->head.in_len = MIN(c->in_len, UINT32_MAX);
 	c->seg = vq->seg;
-	vq->last_avail++;
-	vq->inuse++;
+	vq->last_avail = vq_forward(vq, vq->last_avail, c->head.slots);
+	vq->inuse += c->head.slots;
 	return 1;
+}
+
+void vq_rewind(struct vq *vq, const struct vq_head *head)
+{
+	if (vq->broken || head->epoch != vq->epoch)
+		return;
+	vq->inuse -= vq_distance(vq, head->pos, vq->last_avail);
+	vq->last_avail = head->pos;
+}
+
+/*
+ * Sections 2.7.9 and 2.8.8: one used entry can stand for several chains, with the id of the last of
+ * them and where the first would have stood. The guest takes it that the others were written to
+ * their end, so a chain that was not ends a batch.
+ */
+static void push_in_order(struct vq *vq, const struct vq_head *head, uint32_t len)
+{
+	if (head->pos != vq->used) {
+		vq_break(vq, "the device did not complete in order");
+		return;
+	}
+	if (!vq->batch_open)
+		vq->batch_pos = vq->used;
+	vq->batch_open = true;
+	vq->batch_id = head->id;
+	vq->batch_len = len;
+	if (len != head->in_len)
+		close_batch(vq);
 }
 
 void vq_push(struct vq *vq, const struct vq_head *head, uint64_t len)
 {
-	struct vring_used_elem *elem;
+	uint32_t len32 = MIN(len, UINT32_MAX);
 
-	if (vq->broken || !vq->used || head->epoch != vq->epoch)
+	if (vq->broken || !vq->device || head->epoch != vq->epoch)
 		return;
-	elem = &vq->used->ring[vq->used_idx & (vq->num - 1)];
-	__atomic_store_n(&elem->id, head->id, __ATOMIC_RELAXED);
-	__atomic_store_n(&elem->len, (uint32_t)MIN(len, UINT32_MAX), __ATOMIC_RELAXED);
-	vq->used_idx++;
-	vq->inuse--;
+	if (vq->in_order)
+		push_in_order(vq, head, len32);
+	else
+		vq->ring->put(vq, vq->used, head->id, len32);
+	vq->used = vq_forward(vq, vq->used, head->slots);
+	vq->inuse -= head->slots;
 }
 
 unsigned int vq_slice(const struct vq_chain *c, bool in, uint64_t off, uint64_t len,

@@ -16,6 +16,8 @@
 
 #define DEVICE_FEATURE	VD_F(3)
 #define QUEUE_SIZE	64
+#define QUEUE_RESET	0x0c0
+#define F_RESET		VD_F(VIRTIO_F_RING_RESET)
 #define S_ACK		VIRTIO_CONFIG_S_ACKNOWLEDGE
 #define S_DRIVER	VIRTIO_CONFIG_S_DRIVER
 #define S_FEATURES_OK	VIRTIO_CONFIG_S_FEATURES_OK
@@ -27,7 +29,9 @@
 struct dummy {
 	struct virtio_dev dev;
 	uint8_t config[10];
-	unsigned int kicks[2], resets, cancels, taken;
+	unsigned int kicks[2], resets, cancels, queue_cancels[2], taken, writes;
+	uint32_t written, written_off, written_len;
+	bool on[2];
 	_Atomic unsigned int inflight;
 	_Atomic bool let_go;		/* requests end when asked for */
 	bool let_go_when_cancelled;
@@ -100,16 +104,57 @@ static const struct virtio_dev_ops dummy_ops = {
 	.reap = dummy_reap, .cancel = dummy_cancel, .wait = dummy_wait, .free = dummy_free,
 };
 
-static int setup_common(void **state, bool realm)
+static unsigned int dummy_queue_inflight(struct virtio_dev *dev, unsigned int q)
+{
+	return q == 0 ? dummy_inflight(dev) : 0;
+}
+
+static void dummy_queue_cancel(struct virtio_dev *dev, unsigned int q)
+{
+	to_dummy(dev)->queue_cancels[q]++;
+	if (to_dummy(dev)->let_go_when_cancelled)
+		to_dummy(dev)->let_go = true;
+}
+
+static int dummy_queue(struct virtio_dev *dev, unsigned int q, bool on)
+{
+	assert_int_not_equal(to_dummy(dev)->on[q], on);
+	assert_true(dev->queue[q].vq.ready);	/* it is there when it is told */
+	to_dummy(dev)->on[q] = on;
+	return 0;
+}
+
+static void dummy_config_write(struct virtio_dev *dev, uint32_t off, unsigned int len,
+			       uint32_t val)
+{
+	struct dummy *d = to_dummy(dev);
+
+	d->writes++;
+	d->written = val;
+	d->written_off = off;
+	d->written_len = len;
+}
+
+/* One whose queues can be reset one by one. */
+static const struct virtio_dev_ops dummy_queue_ops = {
+	.id = 42, .kick = dummy_kick, .reset = dummy_reset, .inflight = dummy_inflight,
+	.reap = dummy_reap, .cancel = dummy_cancel, .wait = dummy_wait, .free = dummy_free,
+	.queue = dummy_queue, .queue_inflight = dummy_queue_inflight,
+	.queue_cancel = dummy_queue_cancel, .config_write = dummy_config_write,
+};
+
+static int setup_common(void **state, bool realm, bool packed, const struct virtio_dev_ops *ops,
+			uint64_t allowed)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct virtio_dev_init init = {
-		.name = "dummy", .ops = &dummy_ops, .features = DEVICE_FEATURE,
+		.name = "dummy", .ops = ops, .in_order = packed, .allowed = allowed, .features = DEVICE_FEATURE,
 		.nr_queues = 2, .queue_size = QUEUE_SIZE,
 	};
 	struct err e;
 
 	vd_init(&f->vd, realm);
+	f->vd.env.packed = packed;
 	f->d = calloc(1, sizeof(*f->d));
 	memcpy(f->d->config, "\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19", 10);
 	f->d->let_go = true;
@@ -124,12 +169,28 @@ static int setup_common(void **state, bool realm)
 
 static int setup(void **state)
 {
-	return setup_common(state, false);
+	return setup_common(state, false, false, &dummy_ops, 0);
+}
+
+static int setup_queues(void **state)
+{
+	return setup_common(state, false, false, &dummy_queue_ops, 0);
+}
+
+static int setup_packed(void **state)
+{
+	return setup_common(state, false, true, &dummy_queue_ops, 0);
+}
+
+static int setup_limited(void **state)
+{
+	return setup_common(state, false, true, &dummy_queue_ops,
+			    VD_F(VIRTIO_RING_F_INDIRECT_DESC) | VD_F(5));
 }
 
 static int setup_realm(void **state)
 {
-	return setup_common(state, true);
+	return setup_common(state, true, false, &dummy_ops, 0);
 }
 
 static int teardown(void **state)
@@ -501,6 +562,187 @@ static void stopping_a_queue_drains(void **state)
 	f->d->let_go = true;
 }
 
+/* ---- single queues (section 2.6.1) ---- */
+
+static void queue_reset(struct fixture *f, uint32_t q, uint32_t val)
+{
+	vd_set(&f->vd, VIRTIO_MMIO_QUEUE_SEL, q);
+	vd_set(&f->vd, QUEUE_RESET, val);
+}
+
+static void resetting_one_queue(void **state)
+{
+	struct fixture *f = *state;
+	struct vdriver *vd = &f->vd;
+	uint32_t epoch;
+
+	f->d->let_go = false;
+	vd_start(vd, VD_F_MODERN | F_RESET, 2, 8);
+	assert_true(f->d->on[0] && f->d->on[1]);
+	for (unsigned int i = 0; i < 3; i++)
+		vd_add(vd, 0, &(struct vq_seg){ VD_DATA + 8 * i, 8 }, 1, 0);
+	vd_kick(vd, 0);
+	vd_pump(vd, 0);
+	assert_int_equal(f->d->inflight, 3);
+	epoch = f->d->dev.queue[0].vq.epoch;
+
+	/* The other queue, while these are in flight. */
+	queue_reset(f, 1, 0);
+	queue_reset(f, 1, 2);
+	queue_reset(f, 7, 1);
+	assert_int_equal(vd_get(vd, QUEUE_RESET), 0);
+	vd_set(vd, VIRTIO_MMIO_QUEUE_SEL, 1);
+	assert_int_equal(vd_get(vd, VIRTIO_MMIO_QUEUE_READY), 1);
+	queue_reset(f, 1, 1);
+	assert_int_equal(vd_get(vd, QUEUE_RESET), 0);
+	assert_int_equal(vd_get(vd, VIRTIO_MMIO_QUEUE_READY), 0);
+	assert_int_equal(f->d->inflight, 3);
+	assert_int_equal(f->d->dev.queue[0].vq.epoch, epoch);
+	assert_true(f->d->on[0] && !f->d->on[1]);
+	assert_int_equal(status(f), S_RUNNING);
+	vd_kick(vd, 1);		/* nothing is served there */
+	vd_pump(vd, 0);
+	assert_int_equal(f->d->kicks[1], 1);
+
+	/* It begins anew, with another size. */
+	vd_ring_init(vd, 1, 16);
+	vd_queue(vd, 1);
+	assert_true(f->d->on[1]);
+	for (int i = 0; i < 20; i++) {
+		vd_add(vd, 1, &(struct vq_seg){ VD_DATA, 8 }, 1, 0);
+		vd_kick(vd, 1);
+		vd_wait(vd, 1);
+	}
+
+	/* Now the one that is busy: it waits for these, and asks for nothing but their end. */
+	f->d->let_go_when_cancelled = true;
+	queue_reset(f, 0, 1);
+	assert_int_equal(vd_get(vd, QUEUE_RESET), 0);
+	assert_int_equal(f->d->inflight, 0);
+	assert_int_equal(f->d->queue_cancels[0], 1);
+	assert_int_equal(f->d->cancels, 0);
+	assert_true(!f->d->on[0] && f->d->on[1]);
+	assert_int_equal(status(f), S_RUNNING);
+	vd_set(vd, VIRTIO_MMIO_STATUS, 0);
+	assert_false(f->d->on[1]);
+}
+
+static void resetting_takes_longer(void **state)
+{
+	struct fixture *f = *state;
+	struct vdriver *vd = &f->vd;
+
+	vd_start(vd, VD_F_MODERN | F_RESET, 2, 8);
+	f->d->let_go = false;
+	vd_add(vd, 0, &(struct vq_seg){ VD_DATA, 8 }, 1, 0);
+	vd_kick(vd, 0);
+	vd_pump(vd, 0);
+	queue_reset(f, 0, 1);
+	/* Still at it: the driver goes on asking. It cannot start the queue, the other one works. */
+	assert_int_equal(vd_get(vd, QUEUE_RESET), 1);
+	assert_int_equal(status(f), S_RUNNING);
+	vd_ring_init(vd, 0, 8);
+	vd_queue(vd, 0);
+	assert_int_equal(vd_get(vd, VIRTIO_MMIO_QUEUE_READY), 0);
+	vd_add(vd, 1, &(struct vq_seg){ VD_DATA, 8 }, 1, 0);
+	vd_kick(vd, 1);
+	vd_wait(vd, 1);
+
+	f->d->let_go = true;
+	vd_set(vd, VIRTIO_MMIO_QUEUE_SEL, 0);
+	assert_int_equal(vd_get(vd, QUEUE_RESET), 0);
+	vd_queue(vd, 0);
+	assert_int_equal(vd_get(vd, VIRTIO_MMIO_QUEUE_READY), 1);
+	assert_int_equal(vd_get(vd, QUEUE_RESET), 0);
+
+	/* A reset of the device ends one of a queue, too. */
+	f->d->let_go = false;
+	vd_add(vd, 0, &(struct vq_seg){ VD_DATA, 8 }, 1, 0);
+	vd_kick(vd, 0);
+	vd_pump(vd, 0);
+	queue_reset(f, 0, 1);
+	assert_int_equal(vd_get(vd, QUEUE_RESET), 1);
+	f->d->let_go = true;
+	vd_set(vd, VIRTIO_MMIO_STATUS, 0);
+	vd_set(vd, VIRTIO_MMIO_QUEUE_SEL, 0);
+	assert_int_equal(vd_get(vd, QUEUE_RESET), 0);
+	vd_start(vd, VD_F_MODERN, 2, 8);
+}
+
+static void resetting_must_be_agreed_on(void **state)
+{
+	struct fixture *f = *state;
+	struct vdriver *vd = &f->vd;
+
+	queue_reset(f, 1, 1);		/* no driver yet */
+	vd_start(vd, VD_F_MODERN, 2, 8);
+	queue_reset(f, 1, 1);
+	assert_int_equal(vd_get(vd, VIRTIO_MMIO_QUEUE_READY), 1);
+	assert_true(f->d->on[1]);
+}
+
+static void offers(void **state)
+{
+	struct fixture *f = *state;
+
+	/* Packed rings and a device that says that it keeps the order. */
+	assert_int_equal(vd_features(&f->vd), VD_F_ALL | DEVICE_FEATURE | F_RESET | VD_F_PACKED |
+			 VD_F_IN_ORDER);
+	for (int i = 0; i < 4; i++) {
+		uint64_t features = VD_F_MODERN | (i & 1 ? VD_F_PACKED : 0) |
+				    (i & 2 ? VD_F_IN_ORDER : 0);
+
+		vd_start(&f->vd, features, 2, 8);
+		assert_int_equal(f->d->dev.queue[1].vq.packed, i & 1);
+		for (int j = 0; j < 20; j++) {
+			vd_add(&f->vd, 1, &(struct vq_seg){ VD_DATA, 8 }, 1, 0);
+			vd_add(&f->vd, 1, &(struct vq_seg){ VD_DATA, 8 }, 1, 1);
+			vd_kick(&f->vd, 1);
+			vd_wait(&f->vd, 1);
+			vd_wait(&f->vd, 1);
+		}
+	}
+	assert_int_equal(vd_negotiate(&f->vd, VD_F_MODERN | VD_F_PACKED | VD_F(38)),
+			 S_ACK | S_DRIVER);	/* NOTIFICATION_DATA */
+}
+
+static void offers_with_a_limit(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(vd_features(&f->vd), VD_F_MODERN | VD_F(VIRTIO_RING_F_INDIRECT_DESC));
+	assert_int_equal(vd_negotiate(&f->vd, VD_F_MODERN | VD_F_PACKED), S_ACK | S_DRIVER);
+}
+
+static void configuration_writes(void **state)
+{
+	struct fixture *f = *state;
+	struct vdriver *vd = &f->vd;
+
+	vd_start(vd, VD_F_MODERN, 2, 8);
+	vd_access(vd, 0x100, 0x12345678, 4, true);
+	assert_int_equal(f->d->writes, 1);
+	assert_int_equal(f->d->written, 0x12345678);
+	assert_int_equal(f->d->written_off, 0);
+	assert_int_equal(f->d->written_len, 4);
+	vd_access(vd, 0x106, 0x4321, 2, true);
+	assert_int_equal(f->d->written, 0x4321);
+	assert_int_equal(f->d->written_off, 6);
+	assert_int_equal(f->d->written_len, 2);
+	vd_access(vd, 0x109, 0xab, 1, true);
+	assert_int_equal(f->d->written, 0xab);
+	assert_int_equal(f->d->writes, 3);
+	/* Beyond the end, in part or in full, not aligned, too wide. */
+	vd_access(vd, 0x108, 0, 4, true);
+	vd_access(vd, 0x10a, 0, 1, true);
+	vd_access(vd, 0x1fc, 0, 4, true);
+	vd_access(vd, 0x101, 0, 2, true);
+	vd_access(vd, 0x102, 0, 4, true);
+	vd_access(vd, 0x100, 0, 8, true);
+	assert_int_equal(f->d->writes, 3);
+	assert_int_equal(vd_access(vd, 0x100, 0, 1, false), 0x10);	/* what it makes of it */
+}
+
 static void *run_loop(void *arg)
 {
 	loop_run(arg);
@@ -549,12 +791,17 @@ static void reset_under_load(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define Q(name) cmocka_unit_test_setup_teardown(name, setup_queues, teardown)
 	const struct CMUnitTest tests[] = {
 		T(identification), T(widths), T(negotiation),
 		cmocka_unit_test_setup_teardown(negotiation_in_realm, setup_realm, teardown),
 		T(status_rules), T(queue_registers), T(queue_of_bad_size), T(kicks),
 		T(buffers_before_driver_ok), T(interrupts), T(broken_queue), T(reset_cancels),
 		T(reset_gives_up), T(stopping_a_queue_drains), T(reset_under_load),
+		Q(resetting_one_queue), Q(resetting_takes_longer), Q(resetting_must_be_agreed_on),
+		Q(configuration_writes),
+		cmocka_unit_test_setup_teardown(offers, setup_packed, teardown),
+		cmocka_unit_test_setup_teardown(offers_with_a_limit, setup_limited, teardown),
 	};
 
 	log_set_level(LOG_ERROR);
