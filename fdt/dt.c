@@ -33,6 +33,11 @@
 #define IRQ_LEVEL_HIGH	4
 #define IRQ_LEVEL_LOW	8
 
+/* ranges of a PCI bus: IEEE Std 1275-1994 PCI bus binding, section 2.2.1.1, phys.hi */
+#define PCI_SPACE_IO	0x01000000
+#define PCI_SPACE_MEM32	0x02000000
+#define PCI_SPACE_MEM64	0x43000000	/* prefetchable */
+
 /* The affinity fields of MPIDR_EL1 (Arm ARM, D23.2.117): Aff3 and Aff2..Aff0. */
 #define MPIDR_AFF_MASK	UINT64_C(0xff00ffffff)
 #define MPIDR_AFF3	UINT64_C(0xff00000000)
@@ -217,6 +222,54 @@ static void add_flash(struct dtw *w, const struct dt_machine *m)
 	dtw_end(w);
 }
 
+/*
+ * The PCI host bridge: order and values of veraison/cca-realm-measurements, which are kvmtool's but
+ * for msi-map, where kvmtool has an msi-parent that cannot name a requester. INTx: pin A only, one
+ * SPI per device on the bus, which all of its functions share.
+ */
+static void add_pci(struct dtw *w, const struct dt_machine *m)
+{
+	const uint32_t ranges[] = {
+		PCI_SPACE_IO, MAP_PCI_IO_BASE >> 32, (uint32_t)MAP_PCI_IO_BASE,
+		MAP_PCI_IO_BASE >> 32, (uint32_t)MAP_PCI_IO_BASE, 0, MAP_PCI_IO_SIZE,
+		PCI_SPACE_MEM32, MAP_PCI_MEM_BASE >> 32, (uint32_t)MAP_PCI_MEM_BASE,
+		MAP_PCI_MEM_BASE >> 32, (uint32_t)MAP_PCI_MEM_BASE,
+		0, MAP_PCI_MEM_END - MAP_PCI_MEM_BASE,
+		PCI_SPACE_MEM64, m->pci_mem64_base >> 32, m->pci_mem64_base,
+		m->pci_mem64_base >> 32, m->pci_mem64_base,
+		m->pci_mem64_size >> 32, m->pci_mem64_size,
+	};
+	static const uint32_t bus_range[] = { 0, 0 };
+	static const uint32_t mask[] = { 0x1f << 11, 0, 0, 7 };
+	static const uint32_t msi_map[] = { 0, PHANDLE_ITS, 0, 0x10000 };
+	uint32_t map[32][10];
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(map); i++) {
+		const uint32_t entry[] = {
+			i << 11, 0, 0, 1,			/* device, pin A */
+			PHANDLE_GIC, 0, 0,
+			IRQ_SPI, MAP_PCI_SPI + i, IRQ_LEVEL_HIGH,
+		};
+
+		memcpy(map[i], entry, sizeof(entry));
+	}
+	dtw_node_at(w, "pci", MAP_ECAM_BASE);
+	dtw_str(w, "device_type", "pci");
+	dtw_u32(w, "#address-cells", 3);
+	dtw_u32(w, "#size-cells", 2);
+	dtw_flag(w, "dma-coherent");		/* as for virtio */
+	dtw_cells(w, "bus-range", bus_range, ARRAY_SIZE(bus_range));
+	dtw_str(w, "compatible", "pci-host-ecam-generic");
+	add_reg(w, MAP_ECAM_BASE, MAP_ECAM_SIZE);
+	dtw_cells(w, "ranges", ranges, ARRAY_SIZE(ranges) - (m->pci_mem64_size ? 0 : 7));
+	dtw_cells(w, "interrupt-map", map[0], ARRAY_SIZE(map) * ARRAY_SIZE(map[0]));
+	dtw_cells(w, "interrupt-map-mask", mask, ARRAY_SIZE(mask));
+	dtw_u32(w, "#interrupt-cells", 1);
+	if (m->its)
+		dtw_cells(w, "msi-map", msi_map, ARRAY_SIZE(msi_map));
+	dtw_end(w);
+}
+
 static void add_aliases(struct dtw *w, const struct dt_machine *m)
 {
 	char name[24], path[48];
@@ -302,6 +355,8 @@ int dt_build(const struct dt_machine *m, void *buf, size_t size, struct err *e)
 		add_virtio(&w, &m->virtio[i]);
 	if (m->rtc)
 		add_rtc(&w);
+	if (m->pci)
+		add_pci(&w, m);
 	if (m->flash)
 		add_flash(&w, m);
 	dtw_end(&w);

@@ -42,6 +42,10 @@ struct dt_machine {
 	unsigned int nr_virtio;
 	const struct dt_virtio *virtio;
 
+	bool pci;			/* the host bridge; what is on its bus is not told here */
+	ipa_t pci_mem64_base;		/* 64-bit window; size 0: none */
+	uint64_t pci_mem64_size;
+
 	const char *cmdline;		/* bootargs, may be "" */
 	const char *stdout_path;	/* node path, or NULL: "serial0" when there is a UART */
 	ipa_t initrd_start, initrd_end;	/* end is exclusive; 0,0: none */

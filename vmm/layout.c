@@ -7,9 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vmm/board/pci.h"
 #include "vmm/cmdline.h"
 #include "vmm/core/err.h"
 #include "vmm/devices.h"
+
+#define PMEM_SECTION (512 * SZ_1M)
 
 uint64_t layout_mpidr(unsigned int id)
 {
@@ -36,15 +39,44 @@ static int place_virtio(const struct vm_config *c, struct layout *l, struct err 
 {
 	unsigned int nr = devices_count(c);
 
+	l->pci = config_pci(c);
+	if (l->pci) {
+		if (nr > PCI_MAX_FUNCS)
+			return err_set(e, -EINVAL, "%u virtio devices are too many: the PCI bus has "
+				       "room for %d", nr, PCI_MAX_FUNCS);
+		return 0;
+	}
 	if (nr > MAP_VIRTIO_COUNT)
 		return err_set(e, -EINVAL, "%u virtio devices are too many: the machine has room for %d "
-			       "on virtio-mmio", nr, MAP_VIRTIO_COUNT);
+			       "on virtio-mmio, for %d with --virtio-transport pci", nr,
+			       MAP_VIRTIO_COUNT, PCI_MAX_FUNCS);
 	l->nr_virtio = nr;
 	for (unsigned int i = 0; i < nr; i++)
 		l->virtio[i] = (struct dt_virtio){
 			.base = MAP_VIRTIO_BASE + i * MAP_VIRTIO_STRIDE,
 			.spi = MAP_VIRTIO_SPI + i,
 		};
+	return 0;
+}
+
+/*
+ * Above RAM, each where a section of the largest kind of an arm64 Linux's memory model begins (512 MiB
+ * with pages of 64 KiB): none is shared with RAM. Returns the end of it all.
+ */
+static int place_pmem(const struct vm_config *c, const struct loader_files *files,
+		      struct layout *l, ipa_t *top, struct err *e)
+{
+	*top = c->mem_base + c->mem;
+	for (unsigned int i = 0; i < c->nr_pmems; i++) {
+		ipa_t base = ALIGN_UP(*top, PMEM_SECTION), end = base + files->pmem_size[i];
+
+		if (base < *top || end < base || (end - 1) >> IPA_MAX_BITS)
+			return err_set(e, -E2BIG, "--pmem %s: memory up to %" PRIipa " does not fit into "
+				       "the %d address bits that Arm has: give less RAM or a smaller "
+				       "file", c->pmem[i].path, end, IPA_MAX_BITS);
+		l->pmem[i] = (struct cfg_range){ base, files->pmem_size[i] };
+		*top = end;
+	}
 	return 0;
 }
 
@@ -69,6 +101,7 @@ static int make_dtb(const struct vm_config *c, struct layout *l, struct err *e)
 		.flash_size = l->flash_size,
 		.nr_virtio = l->nr_virtio,
 		.virtio = l->virtio,
+		.pci = l->pci,
 		.cmdline = l->cmdline,
 		.initrd_start = l->load.initrd_start,
 		.initrd_end = l->load.initrd_end,
@@ -145,17 +178,20 @@ int layout_make(const struct vm_config *c, const struct loader_files *files, uin
 		struct layout *out, struct err *e)
 {
 	bool realm = c->mode != MODE_PLAIN;
-	unsigned int need = ipa_bits_needed(c->mem_base + c->mem, realm);
 	struct loader_in in = {
 		.files = *files,
 		.ram_base = c->mem_base,
 		.ram_size = c->mem,
 		.firmware_addr = c->firmware_addr,
 	};
+	ipa_t top;
 	int ret;
 
 	memset(out, 0, sizeof(*out));
-	out->split = ipa_split(c->ipa_bits ? c->ipa_bits : need, realm);
+	ret = place_pmem(c, files, out, &top, e);
+	if (ret < 0)
+		return ret;
+	out->split = ipa_split(c->ipa_bits ? c->ipa_bits : ipa_bits_needed(top, realm), realm);
 	out->flash_size = flash_size;
 	gic_place(&out->gic, c->cpus, c->irqchip == IRQCHIP_GICV3_ITS);
 	ret = place_virtio(c, out, e);

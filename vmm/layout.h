@@ -18,16 +18,20 @@
 /**
  * struct layout - where everything is
  * @load:      plan of the initial image, DTB included
+ * @pmem:      files in the address space, above RAM
  * @cmdline:   final kernel command line
- * @nr_virtio: windows in use, in the order console, disks, entropy
+ * @pci:       there is a PCI bus, and the virtio devices are on it
+ * @nr_virtio: windows in use, in the order of the table in devices.c
  * @dtb:       MAP_DTB_SIZE bytes
  */
 struct layout {
 	struct ipa_split split;
 	struct gic gic;
 	uint64_t flash_size;
+	bool pci;
 	unsigned int nr_virtio;
 	struct dt_virtio virtio[MAP_VIRTIO_COUNT];
+	struct cfg_range pmem[CFG_MAX_PMEMS];
 	char cmdline[CFG_CMDLINE_MAX];
 	struct loader_out load;
 	uint8_t *dtb;

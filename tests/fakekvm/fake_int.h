@@ -52,6 +52,14 @@ struct fake_ioev {
 	uint32_t len, flags;
 	uint64_t match;
 	int fd;
+	long event;		/* which eventfd it is, whatever descriptor names it */
+};
+
+/* An irqfd of a GSI that is no SPI: an MSI. */
+struct fake_irqfd {
+	uint32_t gsi;
+	int fd;
+	long event;
 };
 
 struct fake_range {
@@ -127,6 +135,12 @@ struct fake_vm {
 	struct fake_ioev *ioev;
 	unsigned int nr_ioev;
 	int irqfd[FAKE_MAX_SPIS];
+	struct fake_irqfd *msi_fd;
+	unsigned int nr_msi_fds;
+	struct kvm_irq_routing_entry *route;
+	unsigned int nr_routes;
+	bool routed;			/* KVM_SET_GSI_ROUTING replaced the default */
+	unsigned int raised[KVM_ROUTES_MAX];
 	uint8_t level[FAKE_MAX_SPIS];
 	bool gic, gic_ready, has_its, its_ready;
 	ipa_t dist, redist, its;

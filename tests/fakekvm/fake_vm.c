@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -63,6 +64,10 @@ void fake_vm_put(struct fake_vm *vm)
 	for (unsigned int i = 0; i < FAKE_MAX_SPIS; i++)
 		if (vm->irqfd[i] >= 0)
 			close(vm->irqfd[i]);
+	for (unsigned int i = 0; i < vm->nr_msi_fds; i++)
+		close(vm->msi_fd[i].fd);
+	free(vm->msi_fd);
+	free(vm->route);
 	fake_rmi_vm_free(vm);
 	free(vm->slot);
 	free(vm->filter);
@@ -488,26 +493,169 @@ static int irq_line(struct fake_vm *vm, const struct kvm_irq_level *l)
 	return 0;
 }
 
+/* Which eventfd a descriptor is: the kernel tells them apart, whatever their numbers. */
+static long event_id(int fd)
+{
+	char path[64], line[128];
+	long id = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "eventfd-id: %ld", &id) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return id;
+}
+
+static const struct kvm_irq_routing_entry *find_route(struct fake_vm *vm, uint32_t gsi)
+{
+	for (unsigned int i = 0; i < vm->nr_routes; i++)
+		if (vm->route[i].gsi == gsi)
+			return &vm->route[i];
+	return NULL;
+}
+
+static void drain_event(struct fake_vm *vm, const struct fake_irqfd *f)
+{
+	uint64_t n;
+
+	if (read(f->fd, &n, sizeof(n)) == sizeof(n))
+		vm->raised[f->gsi]++;	/* an MSI is an edge: what piled up is one */
+}
+
+/* virt/kvm/eventfd.c, kvm_irqfd_assign() and kvm_irqfd_deassign() */
+static int msi_irqfd(struct fake_vm *vm, const struct kvm_irqfd *f)
+{
+	long event = event_id(f->fd);
+
+	if (event < 0)
+		return -EINVAL;
+	for (unsigned int i = 0; i < vm->nr_msi_fds; i++) {
+		struct fake_irqfd *o = &vm->msi_fd[i];
+
+		if (o->event != event || (f->flags && o->gsi != f->gsi))
+			continue;
+		if (!f->flags)
+			return -EBUSY;
+		drain_event(vm, o);
+		close(o->fd);
+		*o = vm->msi_fd[--vm->nr_msi_fds];
+		return 0;
+	}
+	if (f->flags) {
+		fake_complain("GSI %u: no such irqfd to take away", f->gsi);
+		return 0;
+	}
+	if (f->gsi >= KVM_ROUTES_MAX || !find_route(vm, f->gsi)) {
+		fake_complain("irqfd for GSI %u, which leads nowhere", f->gsi);
+		return 0;
+	}
+	vm->msi_fd = realloc(vm->msi_fd, (vm->nr_msi_fds + 1) * sizeof(*vm->msi_fd));
+	vm->msi_fd[vm->nr_msi_fds++] = (struct fake_irqfd){
+		.gsi = f->gsi,
+		.fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0),
+		.event = event,
+	};
+	return 0;
+}
+
+/* virt/kvm/irqchip.c, kvm_set_irq_routing(); arch/arm64/kvm/vgic/vgic-irqfd.c */
+static int check_route(const struct kvm_irq_routing_entry *r)
+{
+	switch (r->type) {
+	case KVM_IRQ_ROUTING_IRQCHIP:
+		return r->flags || r->u.irqchip.irqchip || r->u.irqchip.pin >= 1020 - 32 ?
+		       -EINVAL : 0;
+	case KVM_IRQ_ROUTING_MSI:
+		return r->flags & ~KVM_MSI_VALID_DEVID ? -EINVAL : 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int set_routing(struct fake_vm *vm, const struct kvm_irq_routing *table)
+{
+	struct kvm_irq_routing_entry *copy;
+
+	if (!vm->gic_ready || table->nr > KVM_ROUTES_MAX || table->flags)
+		return -EINVAL;
+	for (unsigned int i = 0; i < table->nr; i++) {
+		int ret = check_route(&table->entries[i]);
+
+		if (ret)
+			return ret;
+		for (unsigned int k = 0; k < i; k++)
+			if (table->entries[k].gsi == table->entries[i].gsi)
+				return -EINVAL;
+		if (table->entries[i].type == KVM_IRQ_ROUTING_MSI && vm->has_its &&
+		    !(table->entries[i].flags & KVM_MSI_VALID_DEVID))
+			fake_complain("GSI %u: an ITS needs the device of an MSI",
+				      table->entries[i].gsi);
+	}
+	copy = malloc(table->nr * sizeof(*copy) + 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, table->entries, table->nr * sizeof(*copy));
+	free(vm->route);
+	vm->route = copy;
+	vm->nr_routes = table->nr;
+	vm->routed = true;
+	for (unsigned int i = 0; i < FAKE_MAX_SPIS; i++) {
+		const struct kvm_irq_routing_entry *r = find_route(vm, i);
+
+		if (vm->irqfd[i] >= 0 && (!r || r->type != KVM_IRQ_ROUTING_IRQCHIP ||
+					  r->u.irqchip.pin != i))
+			fake_complain("SPI %u has an irqfd and lost its route", i);
+	}
+	for (unsigned int i = 0; i < vm->nr_msi_fds; i++)
+		if (!find_route(vm, vm->msi_fd[i].gsi))
+			fake_complain("GSI %u has an irqfd and lost its route", vm->msi_fd[i].gsi);
+	return 0;
+}
+
 static int irqfd(struct fake_vm *vm, const struct kvm_irqfd *f)
 {
 	if (f->flags & ~(KVM_IRQFD_FLAG_DEASSIGN | KVM_IRQFD_FLAG_RESAMPLE))
 		return -EINVAL;
-	if (f->flags)
+	if (f->flags & KVM_IRQFD_FLAG_RESAMPLE)
 		fake_complain("irqfd flags %#x: not in this model", f->flags);
 	if (!vm->gic_ready)
 		return -EAGAIN;
-	if (f->gsi >= vm->nr_spis) {
-		/* KVM takes it and nothing ever happens. */
-		fake_complain("irqfd for SPI %u, of which there are %u", f->gsi, vm->nr_spis);
-		return 0;
-	}
 	if (fcntl(f->fd, F_GETFD) < 0)
 		return -EBADF;
+	if (f->gsi >= vm->nr_spis)
+		return msi_irqfd(vm, f);
+	if (f->flags)
+		fake_complain("irqfd of SPI %u taken away: not in this model", f->gsi);
 	if (vm->irqfd[f->gsi] >= 0)
 		fake_complain("two irqfds for SPI %u", f->gsi);
 	else
 		vm->irqfd[f->gsi] = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
 	return 0;
+}
+
+/* virt/kvm/eventfd.c, kvm_deassign_ioeventfd_idx() */
+static int ioeventfd_gone(struct fake_vm *vm, const struct kvm_ioeventfd *io)
+{
+	uint32_t match = io->flags & KVM_IOEVENTFD_FLAG_DATAMATCH;
+	long event = event_id(io->fd);
+
+	for (unsigned int i = 0; i < vm->nr_ioev; i++) {
+		struct fake_ioev *o = &vm->ioev[i];
+
+		if (o->event != event || o->addr != io->addr || o->len != io->len ||
+		    (o->flags & KVM_IOEVENTFD_FLAG_DATAMATCH) != match ||
+		    (match && o->match != io->datamatch))
+			continue;
+		close(o->fd);
+		*o = vm->ioev[--vm->nr_ioev];
+		return 0;
+	}
+	fake_complain("no ioeventfd at %#" PRIx64 " to take away", (uint64_t)io->addr);
+	return -ENOENT;
 }
 
 static int ioeventfd(struct fake_vm *vm, const struct kvm_ioeventfd *io)
@@ -522,8 +670,10 @@ static int ioeventfd(struct fake_vm *vm, const struct kvm_ioeventfd *io)
 		return -EINVAL;
 	if (fcntl(io->fd, F_GETFD) < 0)
 		return -EBADF;
-	if (io->flags & (KVM_IOEVENTFD_FLAG_DEASSIGN | KVM_IOEVENTFD_FLAG_PIO))
+	if (io->flags & KVM_IOEVENTFD_FLAG_PIO)
 		fake_complain("ioeventfd flags %#x: not in this model", io->flags);
+	if (io->flags & KVM_IOEVENTFD_FLAG_DEASSIGN)
+		return ioeventfd_gone(vm, io);
 	for (unsigned int i = 0; i < vm->nr_ioev; i++) {
 		const struct fake_ioev *o = &vm->ioev[i];
 
@@ -544,6 +694,7 @@ static int ioeventfd(struct fake_vm *vm, const struct kvm_ioeventfd *io)
 		.flags = io->flags,
 		.match = io->datamatch,
 		.fd = fcntl(io->fd, F_DUPFD_CLOEXEC, 0),
+		.event = event_id(io->fd),
 	};
 	return 0;
 }
@@ -599,6 +750,8 @@ int fake_vm_ioctl(struct fake_vm *vm, unsigned long req, unsigned long arg)
 		return irqfd(vm, p);
 	case KVM_IOEVENTFD:
 		return ioeventfd(vm, p);
+	case KVM_SET_GSI_ROUTING:
+		return set_routing(vm, p);
 	case A64_PREFERRED_TARGET:
 		return preferred_target(p);
 	default:
@@ -682,6 +835,68 @@ int fake_irqfd_count(unsigned int spi)
 		ret = read(fake.vm->irqfd[spi], &n, sizeof(n)) == sizeof(n) ? (int)n : 0;
 	pthread_mutex_unlock(&fake.lock);
 	return ret;
+}
+
+bool fake_route(uint32_t gsi, struct kvm_irq_routing_entry *out)
+{
+	const struct kvm_irq_routing_entry *r;
+
+	pthread_mutex_lock(&fake.lock);
+	r = fake.vm ? find_route(fake.vm, gsi) : NULL;
+	if (r)
+		*out = *r;
+	pthread_mutex_unlock(&fake.lock);
+	return r;
+}
+
+unsigned int fake_routes(void)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&fake.lock);
+	n = fake.vm && fake.vm->routed ? fake.vm->nr_routes : 0;
+	pthread_mutex_unlock(&fake.lock);
+	return n;
+}
+
+int fake_gsi_count(uint32_t gsi)
+{
+	struct fake_vm *vm;
+	int ret = -1;
+
+	pthread_mutex_lock(&fake.lock);
+	vm = fake.vm;
+	for (unsigned int i = 0; vm && i < vm->nr_msi_fds; i++) {
+		if (vm->msi_fd[i].gsi != gsi)
+			continue;
+		drain_event(vm, &vm->msi_fd[i]);
+		ret = vm->raised[gsi];
+		vm->raised[gsi] = 0;
+	}
+	pthread_mutex_unlock(&fake.lock);
+	return ret;
+}
+
+bool fake_ioeventfd_at(ipa_t ipa, unsigned int len)
+{
+	bool there = false;
+
+	pthread_mutex_lock(&fake.lock);
+	for (unsigned int i = 0; fake.vm && i < fake.vm->nr_ioev; i++)
+		there |= fake.vm->ioev[i].addr == ipa && fake.vm->ioev[i].len == len &&
+			 !(fake.vm->ioev[i].flags & KVM_IOEVENTFD_FLAG_DATAMATCH);
+	pthread_mutex_unlock(&fake.lock);
+	return there;
+}
+
+unsigned int fake_ioeventfds(void)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&fake.lock);
+	n = fake.vm ? fake.vm->nr_ioev : 0;
+	pthread_mutex_unlock(&fake.lock);
+	return n;
 }
 
 bool fake_in_guest(unsigned int id)

@@ -118,6 +118,16 @@ bool fake_mem(ipa_t ipa, void *buf, size_t len);
 int fake_irq_level(unsigned int spi);
 /** fake_irqfd_count() - triggers of an SPI by its irqfd since the last call; -1: it has none */
 int fake_irqfd_count(unsigned int spi);
+/** fake_route() - how a GSI is routed; false: not at all */
+bool fake_route(uint32_t gsi, struct kvm_irq_routing_entry *out);
+/** fake_routes() - entries of the routing table; 0: it is the default one */
+unsigned int fake_routes(void);
+/** fake_gsi_count() - triggers of a GSI beyond the SPIs since the last call; -1: it has no irqfd */
+int fake_gsi_count(uint32_t gsi);
+/** fake_ioeventfd_at() - is there an ioeventfd of @len bytes without datamatch at @ipa? */
+bool fake_ioeventfd_at(ipa_t ipa, unsigned int len);
+/** fake_ioeventfds() - how many there are */
+unsigned int fake_ioeventfds(void);
 /** fake_in_guest() - is vCPU @id in KVM_RUN? */
 bool fake_in_guest(unsigned int id);
 /** fake_cap_enabled() - was KVM_ENABLE_CAP called for it? */

@@ -31,6 +31,8 @@
 #define MAP_GICR_SIZE		UINT64_C(0x20000)	/* per CPU; they end at MAP_GICD_BASE */
 #define MAP_GITS_SIZE		UINT64_C(0x20000)	/* ends where the redistributors begin */
 
+#define MAP_PCI_IO_BASE		UINT64_C(0)
+#define MAP_PCI_IO_SIZE		UINT64_C(0x10000)
 #define MAP_ECAM_BASE		UINT64_C(0x40000000)
 #define MAP_ECAM_SIZE		UINT64_C(0x10000000)
 #define MAP_PCI_MEM_BASE	UINT64_C(0x50000000)

@@ -320,3 +320,44 @@ int kvm_ioeventfd(struct kvm *k, int evfd, ipa_t addr, uint32_t match, struct er
 		return err_set(e, ret, "ioeventfd at %" PRIipa ": %s", addr, strerror(-ret));
 	return 0;
 }
+
+int kvm_irqfd_gsi(struct kvm *k, int evfd, uint32_t gsi, bool assign, struct err *e)
+{
+	struct kvm_irqfd ifd = {
+		.fd = evfd,
+		.gsi = gsi,
+		.flags = assign ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
+	};
+	int ret = kvm_ioctl_vm(k, KVM_IRQFD, &ifd);
+
+	if (ret < 0)
+		return err_set(e, ret, "irqfd for GSI %u: %s", gsi, strerror(-ret));
+	return 0;
+}
+
+int kvm_ioeventfd_any(struct kvm *k, int evfd, ipa_t addr, unsigned int len, bool assign,
+		      struct err *e)
+{
+	struct kvm_ioeventfd ioev = {
+		.addr = addr,
+		.len = len,
+		.fd = evfd,
+		.flags = assign ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN,
+	};
+	int ret = kvm_ioctl_vm(k, KVM_IOEVENTFD, &ioev);
+
+	if (ret < 0)
+		return err_set(e, ret, "ioeventfd of %u bytes at %" PRIipa ": %s", len, addr,
+			       strerror(-ret));
+	return 0;
+}
+
+int kvm_set_routing(struct kvm *k, const struct kvm_irq_routing *table, struct err *e)
+{
+	int ret = k->sys->ioctl(k->vm, KVM_SET_GSI_ROUTING, (unsigned long)table);
+
+	if (ret < 0)
+		return err_set(e, ret, "KVM_SET_GSI_ROUTING (%u routes): %s", table->nr,
+			       strerror(-ret));
+	return 0;
+}

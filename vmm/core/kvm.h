@@ -117,4 +117,20 @@ int kvm_irqfd(struct kvm *k, int evfd, uint32_t spi, struct err *e);
 /** kvm_ioeventfd() - let a 4-byte write of @match to @addr signal an eventfd, without an exit */
 int kvm_ioeventfd(struct kvm *k, int evfd, ipa_t addr, uint32_t match, struct err *e);
 
+/**
+ * kvm_irqfd_gsi() - let writes to an eventfd raise a GSI as the routing table has it, or no more
+ * @assign: what was written to the eventfd before is raised at once; without, later writes pile up
+ *          in it (Documentation/virt/kvm/api.rst, KVM_IRQFD)
+ */
+int kvm_irqfd_gsi(struct kvm *k, int evfd, uint32_t gsi, bool assign, struct err *e);
+/**
+ * kvm_ioeventfd_any() - let every write of @len bytes to @addr signal an eventfd, or no more
+ *
+ * Return: 0; -ENOSPC: KVM has 1000 places on its bus and all are taken; ...
+ */
+int kvm_ioeventfd_any(struct kvm *k, int evfd, ipa_t addr, unsigned int len, bool assign,
+		      struct err *e);
+/** kvm_set_routing() - replace the whole GSI routing table (KVM_SET_GSI_ROUTING) */
+int kvm_set_routing(struct kvm *k, const struct kvm_irq_routing *table, struct err *e);
+
 #endif

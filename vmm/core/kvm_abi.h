@@ -174,6 +174,9 @@ struct a64_smccc_filter {
 
 #define A64_IRQ_TYPE_SPI	(1U << 24)	/* KVM_IRQ_LINE: | INTID */
 
+/* KVM_MAX_IRQ_ROUTES (include/linux/kvm_host.h): most entries of KVM_SET_GSI_ROUTING */
+#define KVM_ROUTES_MAX		4096
+
 #define A64_CAP_NISV_TO_USER	177
 #define A64_CAP_VM_IPA_SIZE	165
 #define A64_CAP_PMU_V3		126

@@ -379,8 +379,9 @@ void trap_handle(u64 kind, struct trap_frame *f)
 	if (kind == 5) {
 		unsigned int intid = (unsigned int)read_sysreg(S3_0_C12_C12_0);	/* ICC_IAR1_EL1 */
 
-		if (intid < 1020) {
-			c->irqs[intid / 64] |= 1UL << (intid % 64);
+		if (intid < 1020 || intid >= 8192) {
+			if (intid < 1020)
+				c->irqs[intid / 64] |= 1UL << (intid % 64);
 			c->nr_irqs++;
 			if (irq_hook)
 				irq_hook(intid);
