@@ -64,7 +64,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o)
 LIB := $(O)/librealmtool.a
 BIN := $(O)/realmtool
 
-NO_BUILD := clean check help man run test test-long bench
+NO_BUILD := clean check help man run test test-long bench bench-io
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 include $(O)/config.mk
 endif
@@ -126,9 +126,19 @@ $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(TEST_SUPPORT) $(LIB)
 
 -include $(UNIT_SRC:%.c=$(O)/%.d) $(TEST_SUPPORT:.o=.d)
 
+# the conformance driver: all devices, transports and rings of virtio, one program
+CONFORM_OBJ := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/conformance/*.c)))
+CONFORM := $(O)/tests/conformance/conformance
+
+$(CONFORM): $(CONFORM_OBJ) $(LIB)
+	$(if $(Q),@echo "  LD      $@")
+	$(Q)$(CC) -o $@ $(CONFORM_OBJ) $(LIB) $(ALL_LDFLAGS) $(LIBS) -lcmocka
+
+-include $(CONFORM_OBJ:.o=.d)
+
 .SECONDARY:
 .PHONY: unit-binaries unit
-unit-binaries: $(UNIT_BIN)
+unit-binaries: $(UNIT_BIN) $(CONFORM)
 unit:
 	$(Q)$(MAKE) --no-print-directory SAN=asan unit-binaries
 	$(Q)sh tests/unit/run.sh build/$(HOST_ARCH)-asan/tests/unit
@@ -139,13 +149,31 @@ run:
 	$(Q)MODE='$(MODE)' KERNEL='$(KERNEL)' INITRD='$(INITRD)' CMDLINE='$(subst ','\'',$(CMDLINE))' \
 		tests/testbed/demo
 
-.PHONY: test test-long bench
+# ---- native benchmark of the device engines: no KVM, no sanitizers ------------------------------
+VBENCH_OBJ := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/bench/vbench*.c)) tests/unit/vdriver.c)
+VBENCH := $(O)/tests/bench/vbench
+
+$(VBENCH): $(VBENCH_OBJ) $(LIB)
+	$(if $(Q),@echo "  LD      $@")
+	$(Q)$(CC) -o $@ $(VBENCH_OBJ) $(LIB) $(ALL_LDFLAGS) $(LIBS) -lcmocka
+
+-include $(VBENCH_OBJ:.o=.d)
+
+.PHONY: bench-native
+bench-native: $(VBENCH)
+	$(Q)$(VBENCH)
+
+.PHONY: test test-long bench bench-io
 test:
 	$(Q)sh tests/run.sh
 test-long:
 	$(Q)sh tests/run.sh --long
 bench:
 	$(Q)sh tests/bench/run.sh
+	$(Q)$(MAKE) --no-print-directory bench-native
+	$(Q)bash tests/bench/io.sh
+bench-io:
+	$(Q)bash tests/bench/io.sh
 
 .PHONY: check
 check:

@@ -20,7 +20,7 @@ static int plain_add_ram(struct realm *r, struct err *e)
 		.size = r->ram_size,
 		.gmem = -1,
 	};
-	int ret = realm_alloc_shared(r, false, e);
+	int ret = realm_alloc_shared(r, r->share_ram, e);
 
 	if (ret < 0)
 		return ret;

@@ -98,6 +98,25 @@ int realm_add_rom(struct realm *r, ipa_t ipa, uint64_t size, void *host, unsigne
 	return 0;
 }
 
+int realm_add_mem(struct realm *r, const char *what, ipa_t ipa, uint64_t size, void *host,
+		  struct err *e)
+{
+	struct kvm_slot s = {
+		.ipa = ipa,
+		.size = size,
+		.host = host,
+		.gmem = -1,
+	};
+	int ret = realm_check_window(r, what, ipa, size, e);
+
+	if (ret < 0)
+		return ret;
+	if (realm_is_realm(r))
+		return err_set(e, -EOPNOTSUPP, "%s: a realm has no memory but its RAM: leave it out", what);
+	s.slot = r->next_slot++;
+	return kvm_set_slot(r->kvm, &s, e);
+}
+
 /*
  * A realm's shared memory is a MAP_SHARED memfd without huge pages: KVM's realm code faults it in
  * 4 KiB pages, VFIO pins it, vhost-user passes it on. A plain VM gets anonymous memory and huge
@@ -115,7 +134,7 @@ int realm_alloc_shared(struct realm *r, bool memfd, struct err *e)
 				       "hugetlbfs", r->hugetlbfs, strerror(errno));
 		flags = MAP_SHARED;
 	} else if (memfd) {
-		fd = memfd_create("realmtool-ram", MFD_CLOEXEC);
+		fd = memfd_create("realmtool-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (fd < 0)
 			return err_set(e, -errno, "guest memory: memfd_create: %s", strerror(errno));
 		flags = MAP_SHARED;
@@ -123,6 +142,12 @@ int realm_alloc_shared(struct realm *r, bool memfd, struct err *e)
 	if (fd >= 0 && ftruncate(fd, r->ram_size) < 0) {
 		err_set(e, -errno, "guest memory of %" PRIu64 " MiB: %s", r->ram_size / SZ_1M,
 			strerror(errno));
+		goto fail;
+	}
+	/* Whoever gets this file (vhost-user) must not be able to take the guest's memory away. */
+	if (memfd && !r->hugetlbfs &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		err_set(e, -errno, "guest memory: seals: %s", strerror(errno));
 		goto fail;
 	}
 	p = mmap(NULL, r->ram_size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);

@@ -117,6 +117,7 @@ struct realm {
 	ipa_t ram_base;
 	uint64_t ram_size;
 	const char *hugetlbfs;		/* plain VM only */
+	bool share_ram;			/* plain VM: RAM is a file that other processes can map */
 	enum realm_hash algo;
 	uint8_t rpv[RSI_RPV_SIZE];
 	bool rpv_set;
@@ -176,6 +177,13 @@ ipa_t realm_kernel_io(const struct realm *r, ipa_t ipa);
  * @slot: memslot number, for realm_del_rom()
  */
 int realm_add_rom(struct realm *r, ipa_t ipa, uint64_t size, void *host, unsigned int *slot,
+		  struct err *e);
+/**
+ * realm_add_mem() - memory of a plain VM that is not its RAM, and can be written
+ * @what: for errors
+ * @host: page aligned mapping of @size bytes, which lives as long as the VM
+ */
+int realm_add_mem(struct realm *r, const char *what, ipa_t ipa, uint64_t size, void *host,
 		  struct err *e);
 /** realm_set_rom() - map (@size) or unmap (0) the memory again */
 int realm_set_rom(struct realm *r, unsigned int slot, ipa_t ipa, uint64_t size, void *host);

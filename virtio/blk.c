@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * Block device (virtio 1.2, section 5.2) on a file or a block device of the host.
+ * Block device (virtio 1.2, section 5.2) on a file or a block device of the host: the device and
+ * its queues. Requests: blk_req.c.
  *
- * The life of a request: kick -> parse() checks it and pins its buffers -> step() hands the next
- * piece to the engine -> io_done() counts what came back -> step() ... -> finish() unpins, writes
- * the status byte and gives the chain back. A piece is what one system call did: reads and writes
- * come back short, a discard has several ranges, and a bounced request moves in BOUNCE_SIZE steps.
- *
- * Order: a flush is one fdatasync, which covers all writes that were completed before it arrived.
- * Nothing else is ordered, and the driver expects nothing else (section 5.2.6.2).
+ * A queue is served in rounds: take what the guest has made available, start it with one system
+ * call, give back what has ended with one interrupt at most. While there is something to do the
+ * guest is not asked for kicks; when there is not, blk_pace.c says how many requests are worth one.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <linux/fs.h>
-#include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
-#include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,729 +19,335 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "virtio/blkio.h"
-#include "virtio/dev.h"
+#include "virtio/blk_int.h"
 #include "vmm/core/err.h"
 
-#define SECTOR		512u
-/* Header and status take a descriptor each in the usual layout. */
-#define SEG_MAX		(VQ_SIZE_DEFAULT - 2)
+/*
+ * Segments of one request: 1 MiB of single pages, and header and status take a descriptor each in
+ * the usual layout. A longer queue makes for more requests, not for larger ones.
+ */
+#define SEG_MAX		254u
 /*
  * A request that is larger than the guest's pool of bounce pages is tried for ever. Segments are
  * not cut below 64 KiB: Linux with pages of that size refuses a disk that wants smaller ones.
  */
 #define SEG_SIZE_BOUNCED 0x10000u
-#define MAX_RANGES	32u
-/* 1 GiB in sectors: some file systems need long for more. */
-#define MAX_RANGE_SECTORS 0x200000u
-/* A guest can have VQ_SIZE_DEFAULT of these allocated, with `direct` and bad alignment only. */
-#define BOUNCE_SIZE	(128u << 10)
-#define BOUNCE_ALIGN	4096u
-#define ZERO_IOVS	64u
-#define RETRIES		8
+/* Requests in one go, before others who share the loop have their turn. */
+#define BUDGET		256u
 
-static const uint8_t zero_page[SZ_4K] __attribute__((aligned(SZ_4K)));
-
-struct blk_req;
-
-struct blk_pin {
-	struct gmem_pin pin;
-	struct blk_req *req;
-};
-
-/**
- * struct blk_req - a request
- * @pos, @left:  where on the disk, and how many bytes are still to do (of the current range)
- * @in_len:      bytes written for the guest if it succeeds, beside the status byte
- * @status:      where the status byte goes
- * @iov:         what is left of the pinned buffers
- * @piece:       the one buffer of a bounced request, or zeroes
- * @range:       a copy of what a discard or write-zeroes wants, the current one first
- * @cancel:      set by the thread that needs our memory
- */
-struct blk_req {
-	struct blkio_req io;
-	struct virtio_blk *blk;
-	struct blk_req *next, **pprev;
-	struct vq *vq;
-	struct vq_head head;
-	uint32_t type;
-	uint64_t pos, left;
-	uint64_t in_len;
-	ipa_t status;
-	unsigned int retries;
-	_Atomic bool cancel;
-	struct iovec *iov;
-	unsigned int nr_iov;
-	struct blk_pin *pin;
-	unsigned int nr_pins;
-	uint8_t *bounce;
-	struct iovec piece;
-	struct virtio_blk_discard_write_zeroes *range;
-	unsigned int nr_ranges;
-	bool syncing;
-};
-
-/**
- * struct virtio_blk - a disk
- * @capacity:   bytes
- * @dio_mem:    alignment of buffers for O_DIRECT, 0 without it
- * @dio_off:    alignment of offsets and lengths for O_DIRECT
- * @no_zero_range, @no_punch: the file system cannot do this; found out on first use
- * @writethrough: the driver knows no flush, so each write has to reach the disk
- * @section:    the queue's section that finish() may use, or NULL
- * @cancel_wanted: some request has its @cancel set
- */
-struct virtio_blk {
-	struct virtio_dev dev;
-	struct blkio_owner owner;
-	struct blkio *io;
-	struct virtio_blk_config config;
-	uint64_t capacity;
-	uint32_t dio_mem, dio_off;
-	char serial[VIRTIO_BLK_ID_BYTES];
-	bool readonly, no_zero_range, no_punch, writethrough;
-	struct vq *section;
-	struct blk_req *reqs;
-	unsigned int inflight;
-	_Atomic bool cancel_wanted;
-	struct iovec *zero_iov;
-};
+static const struct virtio_dev_ops blk_ops;
 
 static struct virtio_blk *to_blk(struct virtio_dev *dev)
 {
 	return container_of(dev, struct virtio_blk, dev);
 }
 
-/* ---- the end of a request ---- */
+/* ---- rounds ---- */
 
-static void complete(struct vq *vq, const struct vq_head *head, ipa_t where, uint8_t status,
-		     uint64_t in_len)
+/* Nothing is there: when to look again? Returns true: at once. */
+static bool rest(struct blk_queue *bq, bool idle)
 {
-	void *p;
-	int ret = gmem_map(vq->gm, where, 1, &p);
+	struct vq *vq = &bq->q->vq;
+	bool there;
 
-	if (ret < 0) {
-		vq_log_addr(vq, where, 1, ret);
-		vq_push(vq, head, 0);
+	if (vq_begin(vq) < 0)
+		return false;
+	bq->asked = idle || !vq->event_idx ? 1 :
+		    MIN(blk_pace_ask(&bq->pace, bq->inflight), (unsigned int)vq->num);
+	there = vq_ask(vq, bq->asked);
+	vq_end(vq);
+	if (!there && bq->asked > 1)
+		loop_soon_set(bq->q->loop, &bq->soon, blk_pace_patience(&bq->pace));
+	return there;
+}
+
+static unsigned int take(struct blk_queue *bq, unsigned int budget)
+{
+	struct vq *vq = &bq->q->vq;
+	struct vq_chain c;
+	unsigned int n = 0;
+
+	if (vq_begin(vq) < 0)
+		return 0;
+	bq->section = true;
+	while (n < budget && vq_more(vq) && vq_pop(vq, &c) > 0) {
+		blk_parse(bq, &c);
+		n++;
+	}
+	bq->section = false;
+	vq_end(vq);
+	return n;
+}
+
+/* Give back what has ended. A queue without a ring gets no answers, but its requests end. */
+static void tell(struct blk_queue *bq)
+{
+	struct vq *vq = &bq->q->vq;
+	uint32_t used;
+	uint64_t begin;
+
+	bq->section = bq->inflight && vq_begin(vq) == 0;
+	used = vq->used;
+	blkio_reap(bq->io);
+	if (!bq->section)
+		return;
+	bq->section = false;
+	if (used == vq->used) {
+		vq_end(vq);
 		return;
 	}
-	*(uint8_t *)p = status;
-	ret = gmem_check(vq->gm, where, 1);
-	if (ret < 0) {
-		vq_log_addr(vq, where, 1, ret);
-		vq_push(vq, head, 0);
-		return;
-	}
-	/* After an error nobody knows how much of the data is good: none is. */
-	vq_push(vq, head, status == VIRTIO_BLK_S_OK ? in_len + 1 : 1);
+	begin = loop_now();
+	vq_end(vq);
+	blk_pace_told(&bq->pace, loop_now() - begin);
+	bq->rounds++;
 }
 
-/* -EIO: some of its memory was lost while the kernel or we used it */
-static int unpin(struct blk_req *r)
+/* Start what was taken, or is to go on, and wait for a part of it if that is soon there. */
+static void start(struct blk_queue *bq)
 {
-	int ret = 0;
+	unsigned int want = 0;
 
-	for (unsigned int i = 0; i < r->nr_pins; i++)
-		if (gmem_unpin(r->blk->dev.env.gm, &r->pin[i].pin) < 0)
-			ret = -EIO;
-	r->nr_pins = 0;
-	return ret;
+	if (blkio_uses_uring(bq->io) && bq->inflight)
+		want = blk_pace_want(&bq->pace, bq->inflight);
+	blkio_submit(bq->io, want, blk_pace_hold(&bq->pace));
+	blk_pace_waited(&bq->pace, want, blkio_ready(bq->io));
 }
-
-static void free_req(struct blk_req *r)
-{
-	unpin(r);
-	free(r->bounce);
-	free(r);
-}
-
-static void finish(struct blk_req *r, uint8_t status)
-{
-	struct virtio_blk *blk = r->blk;
-
-	*r->pprev = r->next;
-	if (r->next)
-		r->next->pprev = r->pprev;
-	blk->inflight--;
-	if (unpin(r) < 0 && status == VIRTIO_BLK_S_OK)
-		status = VIRTIO_BLK_S_IOERR;
-	/* A queue that was reset or broken meanwhile gets no answer; its memory is not ours. */
-	if (blk->section == r->vq && r->head.epoch == r->vq->epoch && !r->vq->broken)
-		complete(r->vq, &r->head, r->status, status, r->in_len);
-	free_req(r);
-}
-
-static uint8_t to_status(int error)
-{
-	return error == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
-}
-
-/* ---- data ---- */
 
 /*
- * Move @n bytes between the front of the buffers and a bounce buffer. Pins keep them shared; the
- * section is for memory that is lost all the same. False: some of it was.
+ * Take and start requests for as long as they come, but what has ended should not wait long for
+ * them. Returns how many were taken.
  */
-static bool bounce_copy(struct blk_req *r, uint8_t *buf, size_t n, bool to_guest)
+static unsigned int gather(struct blk_queue *bq, unsigned int budget)
 {
-	struct gmem *gm = r->blk->dev.env.gm;
-	bool outside = !r->blk->section, intact = true;
+	unsigned int total = 0, n;
+	uint64_t until = 0;
 
-	if (outside)
-		gmem_enter(gm);
-	for (struct iovec *v = r->iov; n; v++) {
-		size_t part = MIN(n, v->iov_len);
-
-		if (to_guest)
-			memcpy(v->iov_base, buf, part);
-		else
-			memcpy(buf, v->iov_base, part);
-		buf += part;
-		n -= part;
+	while (total < budget && (n = take(bq, budget - total))) {
+		total += n;
+		start(bq);
+		if (!until)
+			until = loop_now() + blk_pace_hold(&bq->pace);
+		else if (loop_now() >= until)
+			break;
 	}
-	for (unsigned int i = 0; i < r->nr_pins; i++)
-		intact &= !gmem_check(gm, r->pin[i].pin.base, r->pin[i].pin.len);
-	if (outside)
-		gmem_leave(gm);
-	return intact;
+	return total;
 }
 
-static void advance(struct blk_req *r, size_t n)
+/* On the loop's thread; @late: without a kick, because it was time */
+static void serve(struct blk_queue *bq, bool late)
 {
-	r->pos += n;
-	r->left -= n;
-	while (n) {
-		size_t part = MIN(n, r->iov->iov_len);
+	unsigned int budget = BUDGET, asked = bq->asked, n;
+	bool first = true, there = false, idle;
 
-		r->iov->iov_base = (uint8_t *)r->iov->iov_base + part;
-		r->iov->iov_len -= part;
-		n -= part;
-		if (!r->iov->iov_len) {
-			r->iov++;
-			r->nr_iov--;
+	loop_soon_cancel(bq->q->loop, &bq->soon);
+	bq->asked = 1;
+	do {
+		n = gather(bq, budget);
+		budget -= n;
+		if (first)
+			blk_pace_came(&bq->pace, n, asked, late);
+		idle = first && late && !n;
+		first = false;
+		if (!n)
+			start(bq);	/* what was started before */
+		tell(bq);
+		/* A ring that has the last entry, but not the first: not worth another look now. */
+		if (there && !n) {
+			loop_soon_set(bq->q->loop, &bq->soon, blk_pace_patience(&bq->pace));
+			break;
 		}
-	}
-}
-
-static bool needs_bounce(const struct virtio_blk *blk, const struct blk_req *r)
-{
-	if (!blk->dio_mem)
-		return false;
-	for (unsigned int i = 0; i < r->nr_iov; i++)
-		if (!IS_ALIGNED((uintptr_t)r->iov[i].iov_base, (uintptr_t)blk->dio_mem) ||
-		    !IS_ALIGNED(r->iov[i].iov_len, (size_t)blk->dio_off))
-			return true;
-	return false;
-}
-
-static bool make_bounce(struct blk_req *r)
-{
-	size_t size = ALIGN_UP(MIN(r->left, BOUNCE_SIZE), BOUNCE_ALIGN);
-	void *p;
-
-	if (posix_memalign(&p, BOUNCE_ALIGN, size))
-		return false;
-	r->bounce = p;
-	return true;
-}
-
-static void step_data(struct blk_req *r)
-{
-	struct virtio_blk *blk = r->blk;
-
-	r->io.op = r->type == VIRTIO_BLK_T_IN ? BLKIO_READ : BLKIO_WRITE;
-	r->io.flags = r->type == VIRTIO_BLK_T_OUT && blk->writethrough ? RWF_DSYNC : 0;
-	r->io.off = r->pos;
-	if (r->bounce) {
-		r->piece.iov_base = r->bounce;
-		r->piece.iov_len = MIN(r->left, BOUNCE_SIZE);
-		if (r->type == VIRTIO_BLK_T_OUT &&
-		    !bounce_copy(r, r->bounce, r->piece.iov_len, false)) {
-			finish(r, VIRTIO_BLK_S_IOERR);
-			return;
-		}
-		r->io.iov = &r->piece;
-		r->io.nr_iov = 1;
-	} else {
-		r->io.iov = r->iov;
-		r->io.nr_iov = r->nr_iov;
-	}
-	blkio_queue(blk->io, &r->io);
-}
-
-static void data_done(struct blk_req *r, int res)
-{
-	/* Some alignment rules of O_DIRECT cannot be asked for beforehand. */
-	if (res == -EINVAL && r->blk->dio_mem && !r->bounce) {
-		if (!make_bounce(r)) {
-			finish(r, VIRTIO_BLK_S_IOERR);
-			return;
-		}
-		step_data(r);
-		return;
-	}
-	if (res <= 0 || (uint64_t)res > r->left) {
-		log_rated(&r->blk->dev.rate, LOG_WARNING, "%s: %s of %" PRIu64 " bytes at %" PRIu64
-			  ": %s", r->blk->dev.name, r->type == VIRTIO_BLK_T_IN ? "read" : "write",
-			  r->left, r->pos, res < 0 ? strerror(-res) :
-			  "the image is shorter than it was");
-		finish(r, VIRTIO_BLK_S_IOERR);
-		return;
-	}
-	if (r->bounce && r->type == VIRTIO_BLK_T_IN && !bounce_copy(r, r->bounce, res, true)) {
-		finish(r, VIRTIO_BLK_S_IOERR);
-		return;
-	}
-	advance(r, res);
-	if (r->left)
-		step_data(r);
-	else
-		finish(r, VIRTIO_BLK_S_OK);
-}
-
-/* ---- discard and write zeroes ---- */
-
-static bool next_range(struct blk_req *r)
-{
-	for (; r->nr_ranges; r->range++, r->nr_ranges--) {
-		if (!r->range->num_sectors)
-			continue;
-		r->pos = r->range->sector * SECTOR;
-		r->left = (uint64_t)r->range->num_sectors * SECTOR;
-		return true;
-	}
-	return false;
-}
-
-/* Zeroes where nothing better works: write them, a piece at a time. */
-static bool step_write_zeroes(struct blk_req *r)
-{
-	struct virtio_blk *blk = r->blk;
-	unsigned int n = MIN(r->left / sizeof(zero_page), ZERO_IOVS);
-
-	if (!blk->zero_iov) {
-		blk->zero_iov = calloc(ZERO_IOVS, sizeof(*blk->zero_iov));
-		if (!blk->zero_iov)
-			return false;
-		for (unsigned int i = 0; i < ZERO_IOVS; i++)
-			blk->zero_iov[i] = (struct iovec){ (void *)(uintptr_t)zero_page,
-							   sizeof(zero_page) };
-	}
-	r->io.op = BLKIO_WRITE;
-	r->io.flags = 0;
-	r->io.off = r->pos;
-	r->io.iov = blk->zero_iov;
-	r->io.nr_iov = n;
-	if (!n) {
-		r->piece = (struct iovec){ (void *)(uintptr_t)zero_page, r->left };
-		r->io.iov = &r->piece;
-		r->io.nr_iov = 1;
-	}
-	blkio_queue(blk->io, &r->io);
-	return true;
-}
-
-static void step_range(struct blk_req *r)
-{
-	struct virtio_blk *blk = r->blk;
-	bool unmap = r->type == VIRTIO_BLK_T_DISCARD ||
-		     (r->range->flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
-
-	if (r->type == VIRTIO_BLK_T_WRITE_ZEROES && blk->no_punch &&
-	    (unmap || blk->no_zero_range)) {
-		if (!step_write_zeroes(r))
-			finish(r, VIRTIO_BLK_S_IOERR);
-		return;
-	}
-	r->io.op = BLKIO_FALLOCATE;
-	/* A hole reads as zeroes, too, and more file systems can punch one. */
-	r->io.flags = FALLOC_FL_KEEP_SIZE |
-		      (unmap || blk->no_zero_range ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-	r->io.off = r->pos;
-	r->io.len = r->left;
-	blkio_queue(blk->io, &r->io);
-}
-
-static void ranges_done(struct blk_req *r, int res)
-{
-	struct virtio_blk *blk = r->blk;
-
-	if (r->syncing) {
-		finish(r, res < 0 ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
-		return;
-	}
-	if (res == -EOPNOTSUPP && r->io.op == BLKIO_FALLOCATE) {
-		if (r->io.flags & FALLOC_FL_ZERO_RANGE)
-			blk->no_zero_range = true;
-		else
-			blk->no_punch = true;
-		if (r->type == VIRTIO_BLK_T_WRITE_ZEROES) {
-			step_range(r);	/* the next best way */
-			return;
-		}
-	}
-	if (r->io.op == BLKIO_FALLOCATE && res >= 0) {
-		r->left = 0;
-	} else if (res > 0 && (uint64_t)res <= r->left) {
-		r->pos += res;
-		r->left -= res;
-	} else {
-		if (res != -EOPNOTSUPP)
-			log_rated(&blk->dev.rate, LOG_WARNING, "%s: %s at %" PRIu64 ": %s",
-				  blk->dev.name,
-				  r->type == VIRTIO_BLK_T_DISCARD ? "discard" : "write zeroes",
-				  r->pos, strerror(res < 0 ? -res : EIO));
-		finish(r, to_status(res));
-		return;
-	}
-	if (!r->left) {
-		r->range++;
-		r->nr_ranges--;
-		if (!next_range(r)) {
-			if (!blk->writethrough) {
-				finish(r, VIRTIO_BLK_S_OK);
-				return;
-			}
-			r->syncing = true;
-			r->io.op = BLKIO_FLUSH;
-			blkio_queue(blk->io, &r->io);
-			return;
-		}
-	}
-	step_range(r);
-}
-
-static void io_done(struct blkio_owner *o, struct blkio_req *io, int res)
-{
-	struct blk_req *r = container_of(io, struct blk_req, io);
-
-	if ((res == -EINTR || res == -EAGAIN) && !r->cancel && r->retries++ < RETRIES) {
-		blkio_queue(r->blk->io, io);
-		return;
-	}
-	if (r->cancel && r->type != VIRTIO_BLK_T_FLUSH && (res < 0 || (uint64_t)res < r->left))
-		res = -ECANCELED;	/* nothing more is started on this memory */
-	switch (r->type) {
-	case VIRTIO_BLK_T_IN:
-	case VIRTIO_BLK_T_OUT:
-		data_done(r, res);
-		break;
-	case VIRTIO_BLK_T_FLUSH:
-		if (res < 0)
-			log_rated(&r->blk->dev.rate, LOG_ERROR, "%s: flush: %s",
-				  r->blk->dev.name, strerror(-res));
-		finish(r, res < 0 ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
-		break;
-	default:
-		ranges_done(r, res);
-		break;
-	}
-}
-
-/* ---- the begin of a request ---- */
-
-/* From the thread that converts memory, which holds gmem's pin lock: only leave word. */
-static void pin_cancel(struct gmem_pin *pin)
-{
-	struct blk_req *r = container_of(pin, struct blk_pin, pin)->req;
-
-	atomic_store(&r->cancel, true);
-	atomic_store(&r->blk->cancel_wanted, true);
-	blkio_wake(r->blk->io);
-}
-
-static struct blk_req *new_req(struct virtio_blk *blk, struct vq *vq, const struct vq_chain *c,
-			       uint32_t type, ipa_t status, unsigned int nr_seg,
-			       unsigned int nr_ranges)
-{
-	size_t tail = MAX(nr_seg * (sizeof(struct iovec) + sizeof(struct blk_pin)),
-			  nr_ranges * sizeof(struct virtio_blk_discard_write_zeroes));
-	struct blk_req *r = malloc(sizeof(*r) + tail);
-
-	if (!r)
-		return NULL;
-	memset(r, 0, sizeof(*r));
-	r->blk = blk;
-	r->vq = vq;
-	r->head = c->head;
-	r->type = type;
-	r->status = status;
-	r->pin = (struct blk_pin *)(r + 1);
-	r->iov = (struct iovec *)(r->pin + nr_seg);
-	r->range = (struct virtio_blk_discard_write_zeroes *)(r + 1);
-	return r;
-}
-
-static void begin(struct blk_req *r)
-{
-	struct virtio_blk *blk = r->blk;
-
-	r->next = blk->reqs;
-	r->pprev = &blk->reqs;
-	if (r->next)
-		r->next->pprev = &r->next;
-	blk->reqs = r;
-	blk->inflight++;
-}
-
-/* Read and write. Returns 0, or the status to answer with at once. */
-static int parse_data(struct virtio_blk *blk, struct vq *vq, const struct vq_chain *c,
-		      const struct virtio_blk_outhdr *hdr, ipa_t status)
-{
-	bool in = hdr->type == VIRTIO_BLK_T_IN;
-	uint64_t len = in ? c->in_len - 1 : c->out_len - sizeof(*hdr);
-	unsigned int nr = in ? c->nr_in : c->nr_out;
-	struct vq_seg few[16], *seg = few;
-	struct blk_req *r = NULL;
-	int answer = VIRTIO_BLK_S_IOERR;
-
-	if (!in && blk->readonly)
-		return VIRTIO_BLK_S_IOERR;
-	if (len % SECTOR || hdr->sector > blk->capacity / SECTOR ||
-	    len > blk->capacity - hdr->sector * SECTOR)
-		return VIRTIO_BLK_S_IOERR;
-	if (!len)
-		return VIRTIO_BLK_S_OK;
-
-	if (nr > ARRAY_SIZE(few)) {
-		seg = malloc(nr * sizeof(*seg));
-		if (!seg)
-			return VIRTIO_BLK_S_IOERR;
-	}
-	nr = vq_slice(c, in, in ? 0 : sizeof(*hdr), len, seg);
-	r = new_req(blk, vq, c, hdr->type, status, nr, 0);
-	if (!r)
-		goto out;
-	r->pos = hdr->sector * SECTOR;
-	r->left = len;
-	r->in_len = in ? len : 0;
-	for (unsigned int i = 0; i < nr; i++) {
-		struct blk_pin *pin = &r->pin[i];
-		int ret;
-
-		*pin = (struct blk_pin){ .pin.cancel = pin_cancel, .req = r };
-		ret = gmem_pin(vq->gm, &pin->pin, seg[i].addr, seg[i].len, &r->iov[i].iov_base);
-		if (ret < 0) {
-			vq_log_addr(vq, seg[i].addr, seg[i].len, ret);
-			goto out;
-		}
-		r->nr_pins++;
-		r->iov[i].iov_len = seg[i].len;
-		r->nr_iov++;
-	}
-	if (needs_bounce(blk, r) && !make_bounce(r))
-		goto out;
-	begin(r);
-	step_data(r);
-	r = NULL;
-	answer = -1;
-out:
-	if (r)
-		free_req(r);
-	if (seg != few)
-		free(seg);
-	return answer;
-}
-
-static int parse_ranges(struct virtio_blk *blk, struct vq *vq, const struct vq_chain *c,
-			const struct virtio_blk_outhdr *hdr, ipa_t status)
-{
-	uint64_t len = c->out_len - sizeof(*hdr);
-	unsigned int nr = len / sizeof(struct virtio_blk_discard_write_zeroes);
-	uint64_t sectors = blk->capacity / SECTOR;
-	struct blk_req *r;
-	int answer = -1;
-
-	if (blk->readonly)
-		return VIRTIO_BLK_S_IOERR;
-	if (!len || len % sizeof(struct virtio_blk_discard_write_zeroes) ||
-	    len > MAX_RANGES * sizeof(struct virtio_blk_discard_write_zeroes))
-		return VIRTIO_BLK_S_IOERR;
-	r = new_req(blk, vq, c, hdr->type, status, 0, nr);
-	if (!r)
-		return VIRTIO_BLK_S_IOERR;
-	r->nr_ranges = nr;
-	if (vq_read(vq, c, sizeof(*hdr), r->range, len) < 0)
-		answer = VIRTIO_BLK_S_IOERR;
-	/* All is checked before anything is done; on the copy, the guest may change its own. */
-	for (unsigned int i = 0; i < nr && answer < 0; i++) {
-		const struct virtio_blk_discard_write_zeroes *z = &r->range[i];
-
-		if ((z->flags & ~VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) ||
-		    (z->flags && hdr->type == VIRTIO_BLK_T_DISCARD))
-			answer = VIRTIO_BLK_S_UNSUPP;	/* section 5.2.6.2 */
-		else if (z->num_sectors > MAX_RANGE_SECTORS || z->sector > sectors ||
-			 z->num_sectors > sectors - z->sector)
-			answer = VIRTIO_BLK_S_IOERR;
-	}
-	if (answer < 0 && hdr->type == VIRTIO_BLK_T_DISCARD && blk->no_punch)
-		answer = VIRTIO_BLK_S_UNSUPP;
-	if (answer < 0 && !next_range(r))
-		answer = VIRTIO_BLK_S_OK;
-	if (answer >= 0) {
-		free_req(r);
-		return answer;
-	}
-	begin(r);
-	step_range(r);
-	return -1;
-}
-
-static int parse_flush(struct virtio_blk *blk, struct vq *vq, const struct vq_chain *c,
-		       const struct virtio_blk_outhdr *hdr, ipa_t status)
-{
-	struct blk_req *r;
-
-	if (blk->readonly)
-		return VIRTIO_BLK_S_OK;
-	r = new_req(blk, vq, c, hdr->type, status, 0, 0);
-	if (!r)
-		return VIRTIO_BLK_S_IOERR;
-	r->io.op = BLKIO_FLUSH;
-	begin(r);
-	blkio_queue(blk->io, &r->io);
-	return -1;
-}
-
-static void parse(struct virtio_blk *blk, struct vq *vq, const struct vq_chain *c)
-{
-	struct virtio_blk_outhdr hdr;
-	uint64_t in_len = 0;
-	struct vq_seg last;
-	int answer;
-
-	/* The status byte is the last of the writable part, however that is cut into pieces. */
-	if (!c->in_len || c->out_len < sizeof(hdr) || vq_read(vq, c, 0, &hdr, sizeof(hdr)) < 0) {
-		if (c->in_len) {
-			vq_slice(c, true, c->in_len - 1, 1, &last);
-			complete(vq, &c->head, last.addr, VIRTIO_BLK_S_IOERR, 0);
-		} else {
-			vq_push(vq, &c->head, 0);	/* nowhere to put an answer */
-		}
-		return;
-	}
-	vq_slice(c, true, c->in_len - 1, 1, &last);
-
-	switch (hdr.type) {
-	case VIRTIO_BLK_T_IN:
-	case VIRTIO_BLK_T_OUT:
-		answer = parse_data(blk, vq, c, &hdr, last.addr);
-		break;
-	case VIRTIO_BLK_T_FLUSH:
-		answer = parse_flush(blk, vq, c, &hdr, last.addr);
-		break;
-	case VIRTIO_BLK_T_DISCARD:
-	case VIRTIO_BLK_T_WRITE_ZEROES:
-		answer = parse_ranges(blk, vq, c, &hdr, last.addr);
-		break;
-	case VIRTIO_BLK_T_GET_ID:
-		in_len = MIN(c->in_len - 1, sizeof(blk->serial));
-		answer = vq_write(vq, c, 0, blk->serial, in_len) < 0 ? VIRTIO_BLK_S_IOERR :
-								      VIRTIO_BLK_S_OK;
-		break;
-	default:
-		answer = VIRTIO_BLK_S_UNSUPP;
-		break;
-	}
-	if (answer >= 0)
-		complete(vq, &c->head, last.addr, answer, in_len);
-}
-
-/* ---- called by the common part ---- */
-
-static void blk_reap(struct virtio_dev *dev)
-{
-	struct virtio_blk *blk = to_blk(dev);
-	struct vq *vq = &dev->queue[0].vq;
-
-	if (atomic_exchange(&blk->cancel_wanted, false))
-		for (struct blk_req *r = blk->reqs; r; r = r->next)
-			if (r->cancel)
-				blkio_cancel(blk->io, &r->io);
-	/* A queue without a section gets no answers, but its requests end all the same. */
-	if (blk->inflight && vq_begin(vq) == 0)
-		blk->section = vq;
-	blkio_reap(blk->io);
-	if (blk->section)
-		vq_end(vq);
-	blk->section = NULL;
-	blkio_submit(blk->io);
-}
-
-static void blk_kick(struct virtio_dev *dev, unsigned int q)
-{
-	struct virtio_blk *blk = to_blk(dev);
-	struct vq *vq = &dev->queue[q].vq;
-	unsigned int budget = vq->num;
-	struct vq_chain c;
-
-	/* Section 5.2.6.2: without flush there is no volatile write cache. */
-	blk->writethrough = !(dev->driver_features & VIRTIO_F(VIRTIO_BLK_F_FLUSH));
-	if (vq_begin(vq) < 0)
-		return;
-	blk->section = vq;
-	while (budget && vq_pop(vq, &c) > 0) {
-		parse(blk, vq, &c);
-		budget--;
-	}
+		there = !n && rest(bq, idle);
+	} while (budget && (n || there));
+	/* Pieces that follow those which have just ended. */
+	blkio_submit(bq->io, 0, 0);
 	if (!budget)
-		virtio_dev_kick(dev, q);
-	blk->section = NULL;
-	vq_end(vq);
-	/* Outside of the section: the system call may take its time, a conversion need not wait. */
-	blkio_submit(blk->io);
-	/* What the page cache had is done already. */
-	blk_reap(dev);
+		virtio_dev_kick(&bq->blk->dev, bq->q->vq.index);
+}
+
+static bool in_use(const struct blk_queue *bq)
+{
+	return bq->blk->dev.running && bq->q->vq.ready && !bq->q->vq.broken;
+}
+
+/* Whatever has ended, without taking more; any thread, with the queue's lock. */
+static void reap_queue(struct blk_queue *bq)
+{
+	if (atomic_exchange(&bq->cancel_wanted, false))
+		blk_cancel_reqs(bq, false);
+	tell(bq);
+	blkio_submit(bq->io, 0, 0);
 }
 
 static void io_event(struct blkio_owner *o)
 {
-	struct virtio_blk *blk = container_of(o, struct virtio_blk, owner);
+	struct blk_queue *bq = container_of(o, struct blk_queue, owner);
 
-	virtio_dev_lock(&blk->dev);
-	blk_reap(&blk->dev);
-	virtio_dev_unlock(&blk->dev);
+	pthread_mutex_lock(bq->q->lock);
+	if (atomic_exchange(&bq->cancel_wanted, false))
+		blk_cancel_reqs(bq, false);
+	if (in_use(bq))
+		serve(bq, false);
+	else
+		reap_queue(bq);
+	pthread_mutex_unlock(bq->q->lock);
+}
+
+static void soon_event(struct loop_soon *soon)
+{
+	struct blk_queue *bq = container_of(soon, struct blk_queue, soon);
+
+	pthread_mutex_lock(bq->q->lock);
+	if (in_use(bq))
+		serve(bq, true);
+	pthread_mutex_unlock(bq->q->lock);
+}
+
+/* ---- called by the common part ---- */
+
+static void blk_kick(struct virtio_dev *dev, unsigned int q)
+{
+	serve(&to_blk(dev)->queue[q], false);
+}
+
+static int blk_start(struct virtio_dev *dev)
+{
+	struct virtio_blk *blk = to_blk(dev);
+	bool flush = dev->driver_features & VIRTIO_F(VIRTIO_BLK_F_FLUSH);
+
+	/* Section 5.2.5.2: a driver that does not flush cannot have a volatile cache. */
+	if (!flush)
+		blk->config.wce = 0;
+	blk->writeback = blk->config.wce || blk->cache == VIRTIO_BLK_CACHE_UNSAFE;
+	return 0;
+}
+
+static void blk_reset(struct virtio_dev *dev)
+{
+	struct virtio_blk *blk = to_blk(dev);
+
+	blk->config.wce = blk->cache == VIRTIO_BLK_CACHE_WRITEBACK;
+}
+
+static void blk_config_write(struct virtio_dev *dev, uint32_t off, unsigned int len, uint32_t val)
+{
+	struct virtio_blk *blk = to_blk(dev);
+	uint64_t both = VIRTIO_F(VIRTIO_BLK_F_CONFIG_WCE) | VIRTIO_F(VIRTIO_BLK_F_FLUSH);
+
+	if (off != offsetof(struct virtio_blk_config, wce) || len != 1 ||
+	    (dev->driver_features & both) != both)
+		return;
+	blk->config.wce = !!(val & 0xff);
+	blk->writeback = blk->config.wce;
+}
+
+static unsigned int blk_queue_inflight(struct virtio_dev *dev, unsigned int q)
+{
+	struct blk_queue *bq = &to_blk(dev)->queue[q];
+	unsigned int n;
+
+	pthread_mutex_lock(bq->q->lock);
+	n = bq->inflight;
+	pthread_mutex_unlock(bq->q->lock);
+	return n;
 }
 
 static unsigned int blk_inflight(struct virtio_dev *dev)
 {
-	return to_blk(dev)->inflight;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		n += blk_queue_inflight(dev, i);
+	return n;
+}
+
+static void blk_reap(struct virtio_dev *dev)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		struct blk_queue *bq = &to_blk(dev)->queue[i];
+
+		pthread_mutex_lock(bq->q->lock);
+		reap_queue(bq);
+		pthread_mutex_unlock(bq->q->lock);
+	}
+}
+
+static void blk_queue_cancel(struct virtio_dev *dev, unsigned int q)
+{
+	struct blk_queue *bq = &to_blk(dev)->queue[q];
+
+	pthread_mutex_lock(bq->q->lock);
+	blk_cancel_reqs(bq, true);
+	pthread_mutex_unlock(bq->q->lock);
 }
 
 static void blk_cancel(struct virtio_dev *dev)
 {
-	struct virtio_blk *blk = to_blk(dev);
-
-	for (struct blk_req *r = blk->reqs; r; r = r->next) {
-		r->cancel = true;
-		blkio_cancel(blk->io, &r->io);
-	}
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		blk_queue_cancel(dev, i);
 }
 
 static void blk_wait(struct virtio_dev *dev, unsigned int ms)
 {
-	blkio_wait(to_blk(dev)->io, ms);
+	struct virtio_blk *blk = to_blk(dev);
+	struct blkio *io[BLK_MAX_QUEUES];
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		io[i] = blk->queue[i].io;
+	blkio_wait(io, dev->nr_queues, ms);
+}
+
+static void log_stats(struct virtio_blk *blk)
+{
+	uint64_t reqs = 0, calls = 0, rounds = 0;
+
+	for (unsigned int i = 0; i < blk->dev.nr_queues; i++) {
+		const struct blkio_stat *s = blkio_stat(blk->queue[i].io);
+
+		reqs += s->reqs;
+		calls += s->calls;
+		rounds += blk->queue[i].rounds;
+	}
+	log_debug("%s: %" PRIu64 " requests to the host with %" PRIu64 " system calls, given back in "
+		  "%" PRIu64 " rounds", blk->dev.name, reqs, calls, rounds);
+	log_debug("%s: telling the guest takes %" PRIu64 " ns, a kick is for %u", blk->dev.name,
+		  blk->queue[0].pace.cost, blk->queue[0].pace.want);
+}
+
+static void free_queues(struct virtio_blk *blk)
+{
+	for (unsigned int i = 0; i < blk->dev.nr_queues; i++) {
+		struct blk_queue *bq = &blk->queue[i];
+
+		if (bq->q)
+			loop_soon_cancel(bq->q->loop, &bq->soon);
+		blkio_free(bq->io);
+	}
+	free(blk->queue);
 }
 
 static void blk_free(struct virtio_dev *dev)
 {
 	struct virtio_blk *blk = to_blk(dev);
 
-	if (blk->inflight)
+	if (blk_inflight(dev))
 		return;		/* the kernel still writes there: better lost than reused */
-	blkio_free(blk->io);
+	log_stats(blk);
+	free_queues(blk);
 	virtio_dev_destroy(dev);
-	free(blk->zero_iov);
 	free(blk);
 }
 
 static const struct virtio_dev_ops blk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.kick = blk_kick,
+	.start = blk_start,
+	.reset = blk_reset,
+	.config_write = blk_config_write,
 	.inflight = blk_inflight,
 	.reap = blk_reap,
 	.cancel = blk_cancel,
+	.queue_inflight = blk_queue_inflight,
+	.queue_cancel = blk_queue_cancel,
 	.wait = blk_wait,
 	.free = blk_free,
 };
@@ -784,21 +385,34 @@ static void ask_dio_alignment(int fd, uint32_t *mem, uint32_t *off)
 #endif
 }
 
+/* Bytes of a file or a block device. Return: 0 or a negative errno */
+static int disk_size(int fd, const struct stat *st, uint64_t *size)
+{
+	if (S_ISBLK(st->st_mode))
+		return ioctl(fd, BLKGETSIZE64, size) < 0 ? -errno : 0;
+	*size = st->st_size;
+	return 0;
+}
+
 static int measure(struct virtio_blk *blk, const struct virtio_blk_cfg *cfg, struct geometry *g,
 		   struct err *e)
 {
 	struct stat st;
 
-	*g = (struct geometry){ .logical = SECTOR, .physical = SECTOR };
+	*g = (struct geometry){ .logical = BLK_SECTOR, .physical = BLK_SECTOR };
 	if (fstat(cfg->fd, &st) < 0)
 		return err_set(e, -errno, "disk %s: %s", cfg->path, strerror(errno));
+	if (!S_ISBLK(st.st_mode) && !S_ISREG(st.st_mode))
+		return err_set(e, -EINVAL, "disk %s: neither a file nor a block device", cfg->path);
+	if (disk_size(cfg->fd, &st, &g->size) < 0)
+		return err_set(e, -errno, "disk %s: size of the block device: %s", cfg->path,
+			       strerror(errno));
 	if (S_ISBLK(st.st_mode)) {
 		unsigned int phys = 0, opt = 0;
 		int logical = 0;
 
-		if (ioctl(cfg->fd, BLKGETSIZE64, &g->size) < 0 ||
-		    ioctl(cfg->fd, BLKSSZGET, &logical) < 0)
-			return err_set(e, -errno, "disk %s: size of the block device: %s",
+		if (ioctl(cfg->fd, BLKSSZGET, &logical) < 0)
+			return err_set(e, -errno, "disk %s: block size of the block device: %s",
 				       cfg->path, strerror(errno));
 		if (ioctl(cfg->fd, BLKPBSZGET, &phys) < 0 || ioctl(cfg->fd, BLKIOOPT, &opt) < 0)
 			phys = opt = 0;
@@ -806,20 +420,17 @@ static int measure(struct virtio_blk *blk, const struct virtio_blk_cfg *cfg, str
 		g->physical = MAX(phys, g->logical);
 		g->optimal = opt;
 		g->topology = true;
-	} else if (S_ISREG(st.st_mode)) {
-		g->size = st.st_size;
+	} else {
 		/* Network file systems name the size of their packets here. */
 		g->physical = MIN((uint32_t)st.st_blksize, (uint32_t)SZ_4K);
 		g->topology = cfg->direct;
-	} else {
-		return err_set(e, -EINVAL, "disk %s: neither a file nor a block device", cfg->path);
 	}
 	if (cfg->direct) {
 		blk->dio_mem = blk->dio_off = g->logical;
 		ask_dio_alignment(cfg->fd, &blk->dio_mem, &blk->dio_off);
 		g->logical = MAX(g->logical, blk->dio_off);
 	}
-	if (g->logical < SECTOR || (g->logical & (g->logical - 1)) || g->logical > SZ_64K)
+	if (g->logical < BLK_SECTOR || (g->logical & (g->logical - 1)) || g->logical > SZ_64K)
 		return err_set(e, -EINVAL, "disk %s: a block size of %u bytes is not supported",
 			       cfg->path, g->logical);
 	if (g->physical < g->logical || (g->physical & (g->physical - 1)))
@@ -827,41 +438,121 @@ static int measure(struct virtio_blk *blk, const struct virtio_blk_cfg *cfg, str
 	return 0;
 }
 
-static void fill_config(struct virtio_blk *blk, const struct geometry *g, uint32_t max_request)
+/* Returns whether the driver sees another size. */
+static bool set_size(struct virtio_blk *blk, uint64_t size)
+{
+	uint64_t capacity = ALIGN_DOWN(size, (uint64_t)blk->block);
+	bool changed = capacity != blk->capacity;
+
+	if (capacity != size)
+		log_warning("%s: its size is not a multiple of %u; the guest does not see the last "
+			    "%" PRIu64 " bytes", blk->dev.name, blk->block, size - capacity);
+	blk->capacity = capacity;
+	blk->config.capacity = capacity / BLK_SECTOR;
+	return changed;
+}
+
+int virtio_blk_resize(struct virtio_dev *dev)
+{
+	struct virtio_blk *blk = to_blk(dev);
+	struct stat st;
+	uint64_t size;
+	int ret;
+
+	if (dev->ops != &blk_ops)
+		return -ENOTTY;
+	ret = fstat(blk->fd, &st) < 0 ? -errno : disk_size(blk->fd, &st, &size);
+	if (ret < 0)
+		return ret;
+	virtio_dev_lock(dev);
+	ret = set_size(blk, size);
+	if (ret)
+		virtio_dev_config_changed(dev);
+	virtio_dev_unlock(dev);
+	if (ret)
+		log_info("%s: its size is %" PRIu64 " bytes now", dev->name, size);
+	return ret;
+}
+
+static void fill_config(struct virtio_blk *blk, const struct geometry *g, unsigned int queue_size,
+			uint32_t max_request)
 {
 	struct virtio_blk_config *c = &blk->config;
 
-	c->capacity = blk->capacity / SECTOR;
-	c->seg_max = SEG_MAX;
+	c->seg_max = MIN(queue_size - 2, SEG_MAX);
 	if (max_request) {
 		c->size_max = SEG_SIZE_BOUNCED;
-		c->seg_max = MIN(MAX(max_request / SEG_SIZE_BOUNCED, 1U), SEG_MAX);
+		c->seg_max = MIN(MAX(max_request / SEG_SIZE_BOUNCED, 1U), c->seg_max);
 	}
 	c->blk_size = g->logical;
 	c->physical_block_exp = log2_ratio(g->physical, g->logical);
 	c->min_io_size = MIN(g->physical / g->logical, UINT16_MAX);
 	c->opt_io_size = g->optimal / g->logical;
-	c->num_queues = 1;
-	c->max_discard_sectors = MAX_RANGE_SECTORS;
-	c->max_discard_seg = MAX_RANGES;
-	c->discard_sector_alignment = g->physical / SECTOR;
-	c->max_write_zeroes_sectors = MAX_RANGE_SECTORS;
-	c->max_write_zeroes_seg = MAX_RANGES;
-	c->write_zeroes_may_unmap = 1;
+	c->wce = blk->cache == VIRTIO_BLK_CACHE_WRITEBACK;
+	c->num_queues = blk->dev.nr_queues;
+	c->max_discard_sectors = BLK_MAX_RANGE_SECTORS;
+	c->max_discard_seg = BLK_MAX_RANGES;
+	c->discard_sector_alignment = g->physical / BLK_SECTOR;
+	c->max_write_zeroes_sectors = BLK_MAX_RANGE_SECTORS;
+	c->max_write_zeroes_seg = BLK_MAX_RANGES;
+	c->write_zeroes_may_unmap = !blk->no_discard;
+}
+
+static uint64_t features(const struct virtio_blk_cfg *cfg, const struct virtio_env *env,
+			 const struct geometry *g)
+{
+	uint64_t f = VIRTIO_F(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_F(VIRTIO_BLK_F_BLK_SIZE);
+
+	if (env->max_request)
+		f |= VIRTIO_F(VIRTIO_BLK_F_SIZE_MAX);
+	if (g->topology)
+		f |= VIRTIO_F(VIRTIO_BLK_F_TOPOLOGY);
+	if (cfg->queues > 1)
+		f |= VIRTIO_F(VIRTIO_BLK_F_MQ);
+	if (cfg->readonly)
+		return f | VIRTIO_F(VIRTIO_BLK_F_RO) | VIRTIO_F(VIRTIO_BLK_F_FLUSH);
+	f |= VIRTIO_F(VIRTIO_BLK_F_WRITE_ZEROES);
+	if (!cfg->no_discard)
+		f |= VIRTIO_F(VIRTIO_BLK_F_DISCARD);
+	if (cfg->cache != VIRTIO_BLK_CACHE_UNSAFE)
+		f |= VIRTIO_F(VIRTIO_BLK_F_FLUSH) | VIRTIO_F(VIRTIO_BLK_F_CONFIG_WCE);
+	return f;
+}
+
+static int make_queues(struct virtio_blk *blk, const struct virtio_blk_cfg *cfg,
+		       unsigned int queue_size, struct err *e)
+{
+	blk->queue = calloc(blk->dev.nr_queues, sizeof(*blk->queue));
+	if (!blk->queue)
+		return err_set(e, -ENOMEM, "no memory for its queues");
+	for (unsigned int i = 0; i < blk->dev.nr_queues; i++) {
+		struct blk_queue *bq = &blk->queue[i];
+		int ret;
+
+		bq->blk = blk;
+		bq->q = &blk->dev.queue[i];
+		bq->owner = (struct blkio_owner){ .done = blk_io_done, .event = io_event };
+		bq->soon.fn = soon_event;
+		bq->asked = 1;
+		blk_pace_init(&bq->pace);
+		ret = blkio_new(bq->q->loop, cfg->fd, blk->dev.name, queue_size, cfg->no_uring,
+				&bq->owner, &bq->io, e);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
 }
 
 int virtio_blk_new(const struct virtio_env *env, const struct virtio_blk_cfg *cfg,
 		   struct virtio_dev **out, struct err *e)
 {
 	struct virtio_dev_init init = {
-		.name = cfg->path,
 		.ops = &blk_ops,
 		.env = env,
-		.features = VIRTIO_F(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_F(VIRTIO_BLK_F_BLK_SIZE) |
-			    VIRTIO_F(VIRTIO_BLK_F_FLUSH),
 		.config_len = sizeof(struct virtio_blk_config),
-		.nr_queues = 1,
-		.queue_size = VQ_SIZE_DEFAULT,
+		.nr_queues = cfg->queues ? cfg->queues : 1,
+		.queue_size = cfg->queue_size ? cfg->queue_size : VQ_SIZE_DEFAULT,
+		.own_locks = true,
 	};
 	struct virtio_blk *blk;
 	struct geometry g;
@@ -869,48 +560,42 @@ int virtio_blk_new(const struct virtio_env *env, const struct virtio_blk_cfg *cf
 	int ret;
 
 	*out = NULL;
+	if (init.nr_queues > BLK_MAX_QUEUES)
+		return err_set(e, -EINVAL, "disk %s: %u queues; give at most %u", cfg->path,
+			       init.nr_queues, BLK_MAX_QUEUES);
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return err_set(e, -ENOMEM, "disk %s: no memory", cfg->path);
 	ret = measure(blk, cfg, &g, e);
 	if (ret < 0)
 		goto free_blk;
-	blk->readonly = cfg->readonly;
-	blk->capacity = ALIGN_DOWN(g.size, (uint64_t)g.logical);
-	if (blk->capacity != g.size)
-		log_warning("disk %s: its size is not a multiple of %u; the guest does not see "
-			    "the last %" PRIu64 " bytes", cfg->path, g.logical,
-			    g.size - blk->capacity);
-	if (cfg->serial)
-		memcpy(blk->serial, cfg->serial, strnlen(cfg->serial, sizeof(blk->serial)));
-	fill_config(blk, &g, env->max_request);
-
 	snprintf(name, sizeof(name), "disk %s", cfg->path);
 	init.name = name;
 	init.config = &blk->config;
-	if (env->max_request)
-		init.features |= VIRTIO_F(VIRTIO_BLK_F_SIZE_MAX);
-	if (g.topology)
-		init.features |= VIRTIO_F(VIRTIO_BLK_F_TOPOLOGY);
-	if (cfg->readonly)
-		init.features |= VIRTIO_F(VIRTIO_BLK_F_RO);
-	else
-		init.features |= VIRTIO_F(VIRTIO_BLK_F_DISCARD) |
-				 VIRTIO_F(VIRTIO_BLK_F_WRITE_ZEROES);
+	init.features = features(cfg, env, &g);
 	ret = virtio_dev_init(&blk->dev, &init, e);
 	if (ret < 0)
 		goto free_blk;
-	blk->owner = (struct blkio_owner){ .done = io_done, .event = io_event };
-	ret = blkio_new(env->loop, cfg->fd, blk->dev.name, VQ_SIZE_DEFAULT, cfg->no_uring,
-			&blk->owner, &blk->io, e);
+	blk->fd = cfg->fd;
+	blk->block = g.logical;
+	blk->readonly = cfg->readonly;
+	blk->no_discard = cfg->no_discard;
+	blk->cache = cfg->cache;
+	if (cfg->serial)
+		memcpy(blk->serial, cfg->serial, strnlen(cfg->serial, sizeof(blk->serial)));
+	fill_config(blk, &g, init.queue_size, env->max_request);
+	set_size(blk, g.size);
+	ret = make_queues(blk, cfg, init.queue_size, e);
 	if (ret < 0) {
 		err_prefix(e, "disk %s", cfg->path);
-		goto destroy_dev;
+		goto free_queues;
 	}
 	*out = &blk->dev;
 	return 0;
 
-destroy_dev:
+free_queues:
+	if (blk->queue)
+		free_queues(blk);
 	virtio_dev_destroy(&blk->dev);
 free_blk:
 	free(blk);

@@ -5,7 +5,13 @@
  * io_uring: requests wait in a list until there is a free entry in the ring, so a burst larger
  * than the ring needs no error path. The ring's descriptor is in the event loop by itself: it is
  * readable while there are completions, so those reaped right after their submission (a read from
- * the page cache ends there) cost no wake-up, as one through an eventfd would.
+ * the page cache ends there) cost no wake-up, as one through an eventfd would. The file is
+ * registered with the ring. Buffers are not: they are the guest's, and must not stay pinned.
+ *
+ * Several threads use a ring, one after the other (blkio.h), and completions must reach whichever
+ * does: so neither SINGLE_ISSUER nor DEFER_TASKRUN, with which only the first could. COOP_TASKRUN
+ * spares the loop's thread an interruption when a request ends while it is busy: its next system
+ * call brings the completion.
  *
  * Worker thread: takes requests from the same list, one at a time, in order.
  */
@@ -13,7 +19,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -28,6 +33,10 @@
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
 
+/* What a ring is good for: a burst of more costs a second system call, no more. */
+#define SQ_MAX	128u
+#define CQ_MAX	4096u
+
 struct list {
 	struct blkio_req *head, **tail;
 };
@@ -40,6 +49,9 @@ struct blkio {
 	struct list waiting;		/* not started; the worker's list, too */
 	struct list ended;		/* not yet told to the owner; the worker's, too */
 	bool uring, fixed;
+	bool timed;			/* the kernel can wait for a while in one call */
+	unsigned int started;		/* entries that the ring has taken and not given back */
+	struct blkio_stat stat;
 #ifdef HAVE_URING
 	struct io_uring ring;
 	struct loop_src ring_src;
@@ -138,6 +150,8 @@ static void *worker(void *arg)
 			continue;
 		}
 		req->queued = false;
+		io->stat.reqs++;
+		io->stat.calls++;
 		pthread_mutex_unlock(&io->lock);
 		req->res = perform(io->fd, req);
 		pthread_mutex_lock(&io->lock);
@@ -189,21 +203,38 @@ static bool uring_has_ops(struct io_uring *ring)
 	return all;
 }
 
+/* Linux before 5.19 does not know COOP_TASKRUN. */
+static int uring_setup(struct io_uring *ring, unsigned int depth, unsigned int *features)
+{
+	unsigned int cq = MIN(2 * depth, CQ_MAX);
+	struct io_uring_params p = { .flags = 0 };
+	int ret = -EINVAL;
+
+	for (int old = 0; old < 2 && ret == -EINVAL; old++) {
+		p = (struct io_uring_params){
+			.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE |
+				 (old ? 0 : IORING_SETUP_COOP_TASKRUN),
+			.cq_entries = cq,
+		};
+		ret = io_uring_queue_init_params(MIN(depth, SQ_MAX), ring, &p);
+	}
+	*features = p.features;
+	return ret;
+}
+
 /* Returns 0 or a negative errno, which is the reason for using the worker. */
 static int uring_start(struct blkio *io, unsigned int depth)
 {
-	struct io_uring_params p = {
-		.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
-		.cq_entries = 2 * depth,
-	};
+	unsigned int features;
 	int ret;
 
-	ret = io_uring_queue_init_params(MIN(depth, 128u), &io->ring, &p);
+	ret = uring_setup(&io->ring, depth, &features);
 	if (ret < 0)
 		return ret;
 	ret = -EOPNOTSUPP;
 	if (!uring_has_ops(&io->ring))
 		goto fail;
+	io->timed = features & IORING_FEAT_EXT_ARG;
 	/* Saves a reference count per request; no harm if it fails. */
 	io->fixed = io_uring_register_files(&io->ring, &io->fd, 1) == 0;
 	io->ring_src.fd = io->ring.ring_fd;
@@ -251,29 +282,52 @@ static void prepare(struct blkio *io, struct io_uring_sqe *sqe, struct blkio_req
 	io_uring_sqe_set_data(sqe, req);
 }
 
-static void uring_submit(struct blkio *io)
+/* One system call. Returns what io_uring_submit() does; that time was up is no error. */
+static int enter(struct blkio *io, unsigned int want, uint64_t ns)
 {
+	struct __kernel_timespec ts = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+	struct io_uring_cqe *cqe;
 	int ret;
 
-	while (io->waiting.head || io_uring_sq_ready(&io->ring)) {
-		struct io_uring_sqe *sqe = NULL;
+	io->stat.calls++;
+	if (!want || !io->timed)
+		return io_uring_submit(&io->ring);
+	ret = io_uring_submit_and_wait_timeout(&io->ring, &cqe, want, &ts, NULL);
+	return ret == -ETIME ? 0 : ret;
+}
+
+static void uring_submit(struct blkio *io, unsigned int want, uint64_t ns)
+{
+	for (;;) {
+		struct io_uring_sqe *sqe;
+		unsigned int wait = 0, ready;
+		int ret;
 
 		while (io->waiting.head && (sqe = io_uring_get_sqe(&io->ring))) {
 			struct blkio_req *req = list_take(&io->waiting);
 
 			req->queued = false;
+			io->started++;
+			io->stat.reqs++;
 			prepare(io, sqe, req);
 		}
-		ret = io_uring_submit(&io->ring);
+		ready = io_uring_sq_ready(&io->ring);
+		/* Wait with the last call, and only if there is something to wait for. */
+		if (!io->waiting.head && io->timed)
+			wait = MIN(want, io->started);
+		if (!ready && io_uring_cq_ready(&io->ring) >= wait)
+			return;
+		ret = enter(io, wait, ns);
+		want = 0;
 		if (ret == -EINTR)
 			continue;
-		if (ret <= 0) {
+		if (ret < 0 || (!ret && ready)) {
 			/*
 			 * Out of memory, or completions overflowed (EAGAIN, EBUSY): what was not
 			 * taken stays in the ring, and the loop comes back for it.
 			 */
 			blkio_wake(io);
-			break;
+			return;
 		}
 	}
 }
@@ -287,9 +341,15 @@ static void uring_reap(struct blkio *io)
 		int res = cqe->res;
 
 		io_uring_cqe_seen(&io->ring, cqe);
+		io->started--;
 		if (req)	/* else the result of a cancellation */
 			io->owner->done(io->owner, req, res);
 	}
+}
+
+static unsigned int uring_ready(const struct blkio *io)
+{
+	return io_uring_cq_ready(&io->ring);
 }
 
 static void uring_cancel(struct blkio *io, struct blkio_req *req)
@@ -297,14 +357,15 @@ static void uring_cancel(struct blkio *io, struct blkio_req *req)
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&io->ring);
 
 	if (!sqe) {
-		uring_submit(io);
+		uring_submit(io, 0, 0);
 		sqe = io_uring_get_sqe(&io->ring);
 	}
 	if (!sqe)
 		return;		/* it ends in its own time */
 	io_uring_prep_cancel(sqe, req, 0);
 	io_uring_sqe_set_data(sqe, NULL);
-	io_uring_submit(&io->ring);
+	io->started++;
+	uring_submit(io, 0, 0);
 }
 
 #else
@@ -314,7 +375,7 @@ static int uring_start(struct blkio *io, unsigned int depth)
 	return -ENOSYS;
 }
 
-static void uring_submit(struct blkio *io)
+static void uring_submit(struct blkio *io, unsigned int want, uint64_t ns)
 {
 }
 
@@ -324,6 +385,11 @@ static void uring_reap(struct blkio *io)
 
 static void uring_cancel(struct blkio *io, struct blkio_req *req)
 {
+}
+
+static unsigned int uring_ready(const struct blkio *io)
+{
+	return 0;
 }
 
 #endif
@@ -397,6 +463,12 @@ void blkio_free(struct blkio *io)
 #ifdef HAVE_URING
 	if (io->uring) {
 		loop_del(io->loop, &io->ring_src);
+		/*
+		 * The kernel takes its time to end a ring, which would keep the file open and its
+		 * lock in force: the next to open it would find it in use.
+		 */
+		if (io->fixed)
+			io_uring_unregister_files(&io->ring);
 		io_uring_queue_exit(&io->ring);
 	}
 #endif
@@ -425,10 +497,25 @@ void blkio_queue(struct blkio *io, struct blkio_req *req)
 	pthread_mutex_unlock(&io->lock);
 }
 
-void blkio_submit(struct blkio *io)
+void blkio_submit(struct blkio *io, unsigned int want, uint64_t ns)
 {
 	if (io->uring)
-		uring_submit(io);
+		uring_submit(io, want, ns);
+}
+
+unsigned int blkio_started(const struct blkio *io)
+{
+	return io->started;
+}
+
+unsigned int blkio_ready(const struct blkio *io)
+{
+	return io->uring ? uring_ready(io) : 0;
+}
+
+const struct blkio_stat *blkio_stat(const struct blkio *io)
+{
+	return &io->stat;
 }
 
 void blkio_reap(struct blkio *io)
@@ -466,23 +553,31 @@ void blkio_cancel(struct blkio *io, struct blkio_req *req)
 		uring_cancel(io, req);
 }
 
-void blkio_wait(struct blkio *io, unsigned int ms)
+void blkio_wait(struct blkio *const *io, unsigned int nr, unsigned int ms)
 {
-	struct pollfd fds[2] = { { .fd = io->wake.fd, .events = POLLIN } };
-	unsigned int nr = 1;
-	uint64_t n;
+	struct pollfd *fds = calloc(2 * nr + 1, sizeof(*fds));
+	unsigned int n = 0;
+	uint64_t count;
+	bool woken = false;
 
-#ifdef HAVE_URING
-	if (io->uring) {
-		fds[1] = (struct pollfd){ .fd = io->ring_src.fd, .events = POLLIN };
-		nr = 2;
-	}
-#endif
-	/*
-	 * The counter of the eventfd is never read otherwise: take old events out, or poll() would
-	 * not wait. One that comes in between costs a slice of waiting, no more.
-	 */
-	if (read(io->wake.fd, &n, sizeof(n)) == sizeof(n))
+	if (!fds)
 		return;
-	poll(fds, nr, ms);
+	for (unsigned int i = 0; i < nr; i++) {
+		if (!io[i])
+			continue;
+		fds[n++] = (struct pollfd){ .fd = io[i]->wake.fd, .events = POLLIN };
+#ifdef HAVE_URING
+		if (io[i]->uring)
+			fds[n++] = (struct pollfd){ .fd = io[i]->ring_src.fd, .events = POLLIN };
+#endif
+		/*
+		 * The counter of the eventfd is never read otherwise: take old events out, or
+		 * poll() would not wait. One that comes in between costs a slice of waiting, no
+		 * more.
+		 */
+		woken |= read(io[i]->wake.fd, &count, sizeof(count)) == sizeof(count);
+	}
+	if (!woken)
+		poll(fds, n, ms);
+	free(fds);
 }

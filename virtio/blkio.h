@@ -5,11 +5,14 @@
  * virtio or of guest memory.
  *
  * A request is one system call's worth: it may end short, and its owner carries on from there.
- * All functions but blkio_wait() and blkio_wake() are called with the owner's lock held.
+ * All functions but blkio_wait() and blkio_wake() are called with the owner's lock held; that lock
+ * is all that keeps threads apart. An engine is used by the loop's thread, but in a reset by a
+ * vCPU's and at the end by the main thread.
  */
 #ifndef VIRTIO_BLKIO_H
 #define VIRTIO_BLKIO_H
 
+#include <poll.h>
 #include <sys/uio.h>
 
 #include "vmm/core/loop.h"
@@ -57,6 +60,15 @@ struct blkio_owner {
 };
 
 /**
+ * struct blkio_stat - what an engine has done since its start
+ * @reqs:  requests started
+ * @calls: system calls that started or waited for requests
+ */
+struct blkio_stat {
+	uint64_t reqs, calls;
+};
+
+/**
  * blkio_new() - start an engine
  * @fd:      the file; not closed by blkio_free()
  * @name:    for the message when there is no io_uring
@@ -72,14 +84,30 @@ bool blkio_uses_uring(const struct blkio *io);
 
 /** blkio_queue() - add a request; it starts at the next blkio_submit() at the latest */
 void blkio_queue(struct blkio *io, struct blkio_req *req);
-/** blkio_submit() - start what was queued: one system call */
-void blkio_submit(struct blkio *io);
+/**
+ * blkio_submit() - start what was queued and wait a little, in one system call
+ * @want: how many of those in flight, old and new, to wait for; 0: do not wait
+ * @ns:   no longer than that
+ *
+ * The worker thread starts requests by itself and is not waited for.
+ */
+void blkio_submit(struct blkio *io, unsigned int want, uint64_t ns);
+/** blkio_started() - requests that the kernel has and blkio_reap() has not yet seen */
+unsigned int blkio_started(const struct blkio *io);
+/** blkio_ready() - how many of them have ended */
+unsigned int blkio_ready(const struct blkio *io);
 /** blkio_reap() - call done() for all that have ended; what they queue waits for a submit */
 void blkio_reap(struct blkio *io);
 /** blkio_cancel() - have a request end soon, if the kernel lets it (res: -ECANCELED) */
 void blkio_cancel(struct blkio *io, struct blkio_req *req);
-/** blkio_wait() - wait up to @ms for something to reap; any thread */
-void blkio_wait(struct blkio *io, unsigned int ms);
+/**
+ * blkio_wait() - wait up to @ms until one of @nr engines has something to reap; any thread
+ *
+ * NULLs are skipped. It may return early.
+ */
+void blkio_wait(struct blkio *const *io, unsigned int nr, unsigned int ms);
+/** blkio_stat() - counters, since the start */
+const struct blkio_stat *blkio_stat(const struct blkio *io);
 /** blkio_wake() - cause event(); any thread, takes no lock */
 void blkio_wake(struct blkio *io);
 

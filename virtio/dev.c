@@ -630,7 +630,7 @@ void virtio_dev_stop(struct virtio_dev *dev)
 	dev->stopped = true;
 	dev->running = false;
 	wait_for_drain(dev);
-	/* Who serves rings from outside must let go of them; ours stay for the requests in flight. */
+	/* Who serves rings from outside must let go of them; ours stay for requests in flight. */
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		tell_queue(dev, &dev->queue[i], false);
 	if (!drain(dev, NULL, STOP_LIMIT_MS, STOP_LIMIT_MS))

@@ -8,8 +8,8 @@
  * locks of their own, guards that queue and the device's work for it. A loop's thread holds the
  * queue's lock while it works for it, a vCPU thread holds dev->lock while it reads or writes a
  * register. Order: dev->lock, then the queue's, then gmem. A reset on a vCPU thread takes the locks
- * and ends the requests in flight by itself: it waits for the disk, never for a loop's thread, so it
- * works whether the loop runs or not and cannot meet a conversion (which waits for requests in
+ * and ends the requests in flight by itself: it waits for the disk, never for a loop's thread, so
+ * it works whether the loop runs or not and cannot meet a conversion (which waits for requests in
  * flight, too) in a deadlock.
  */
 #ifndef VIRTIO_DEV_H
@@ -39,7 +39,7 @@ struct err;
  *            device need a reset
  * @queue_fd: the transport has another eventfd for queue @q (virtio_dev_queue_fd())
  * @reset:    the driver is gone, nothing is in flight
- * @config_write: the driver wrote @len (1, 2, 4) bytes of configuration space at @off; both are in it
+ * @config_write: the driver wrote @len (1, 2, 4) bytes of configuration space at @off; all in it
  * @inflight: number of requests that use guest memory; NULL for a device that has none
  * @reap:     finish requests that have ended; any thread; NULL like @inflight, and the next two
  * @cancel:   ask all requests in flight to end soon
@@ -71,8 +71,8 @@ struct virtio_dev_ops {
  * struct virtio_transport - what a device needs from its transport; any thread
  * @queue_irq:  used buffers wait in queue @q; its lock is held
  * @config_irq: the configuration changed, or the device needs a reset
- * @queue_fd:   an eventfd that interrupts the guest for queue @q when somebody else writes to it, or
- *              -1: only queue_irq() can; dev->lock is held
+ * @queue_fd:   an eventfd that interrupts the guest for queue @q when somebody else writes to it,
+ *              or -1: only queue_irq() can; dev->lock is held
  * @reset:      the device was reset; dev->lock is held
  */
 struct virtio_transport {
@@ -135,8 +135,9 @@ struct virtio_dev {
  * struct virtio_dev_init - arguments of virtio_dev_init()
  * @name:       for messages
  * @features:   of the device. Those of the transport and the rings are added: VERSION_1,
- *              ACCESS_PLATFORM, EVENT_IDX and INDIRECT_DESC always, RING_PACKED if the machine wants
- *              it, IN_ORDER with @in_order, RING_RESET if requests of one queue can be waited for
+ *              ACCESS_PLATFORM, EVENT_IDX and INDIRECT_DESC always, RING_PACKED if the machine
+ *              wants it, IN_ORDER with @in_order, RING_RESET if the requests of one queue can be
+ *              waited for
  * @nr_queues:  number of queues
  * @queue_size: largest size of each, a power of 2
  * @allowed:    features that may be offered at all, beside VERSION_1 and ACCESS_PLATFORM, because a

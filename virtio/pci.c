@@ -94,6 +94,9 @@ static void config_irq(struct virtio_transport *t)
 {
 	struct virtio_pci *p = container_of(t, struct virtio_pci, transport);
 
+	/* This bit is there with MSI-X, too (section 4.1.4.5.1); the wire is not driven then. */
+	if (pci_msix_on(&p->pci))
+		set_isr(p, ISR_CONFIG);
 	raise_irq(p, atomic_load(&p->config_vector), ISR_CONFIG);
 }
 
@@ -214,6 +217,8 @@ static uint32_t common_read(struct virtio_pci *p, unsigned int off, unsigned int
 		return there ? q : 0;
 	case COMMON_NOTIFY_DATA << 4 | 2:
 		return there ? q : 0;
+	case COMMON_QUEUE_RESET << 4 | 2:
+		return virtio_dev_queue_in_reset(dev, q);
 	case VIRTIO_PCI_COMMON_Q_DESCLO << 4 | 4:
 		return virtio_dev_queue_read(dev, q, VQ_REG_DESC);
 	case VIRTIO_PCI_COMMON_Q_DESCHI << 4 | 4:
@@ -227,7 +232,6 @@ static uint32_t common_read(struct virtio_pci *p, unsigned int off, unsigned int
 	case VIRTIO_PCI_COMMON_Q_USEDHI << 4 | 4:
 		return virtio_dev_queue_read(dev, q, VQ_REG_DEVICE) >> 32;
 	default:
-		/* Also COMMON_QUEUE_RESET: a reset is over when the write to it is. */
 		return 0;
 	}
 }
@@ -245,6 +249,16 @@ static void enable_queue(struct virtio_pci *p, uint32_t q)
 	if (!atomic_load(&p->queue[q].sized))
 		virtio_dev_queue_write(p->dev, q, VQ_REG_NUM, p->dev->queue[q].vq.max, UINT16_MAX);
 	virtio_dev_set_queue_ready(p->dev, q, true);
+}
+
+static void reset_queue(struct virtio_pci *p, uint32_t q)
+{
+	virtio_dev_queue_reset(p->dev, q);
+	/* without the feature it is ignored */
+	if (virtio_dev_queue_ready(p->dev, q))
+		return;
+	atomic_store(&p->queue[q].sized, false);
+	atomic_store(&p->queue[q].vector, VIRTIO_MSI_NO_VECTOR);
 }
 
 static void common_write(struct virtio_pci *p, unsigned int off, uint32_t val, unsigned int len)
@@ -307,10 +321,8 @@ static void common_write(struct virtio_pci *p, unsigned int off, uint32_t val, u
 		write_half(p, VQ_REG_DEVICE, val, true);
 		break;
 	case COMMON_QUEUE_RESET << 4 | 2:
-		if (val == 1 && there) {
-			virtio_dev_set_queue_ready(dev, q, false);
-			atomic_store(&p->queue[q].sized, false);
-		}
+		if (val == 1 && there)
+			reset_queue(p, q);
 		break;
 	default:
 		break;
@@ -515,7 +527,8 @@ int virtio_pci_new(struct virtio_dev *dev, const struct virtio_pci_env *env,
 	add_caps(p);
 	/* one for each queue and one for changes of the configuration */
 	if (env->msi)
-		ret = pci_add_msix(&p->pci, env->msi, MIN(dev->nr_queues + 1, (unsigned int)MAX_VECTORS),
+		ret = pci_add_msix(&p->pci, env->msi,
+				   MIN(dev->nr_queues + 1, (unsigned int)MAX_VECTORS),
 				   VIRTIO_PCI_BAR, VIRTIO_PCI_MSIX_OFF, VIRTIO_PCI_PBA_OFF, e);
 	if (!ret)
 		ret = pci_add(env->host, &p->pci, e);

@@ -2,8 +2,8 @@
 /*
  * virtio over PCI (virtio 1.2, section 4.1), modern only.
  *
- * A kick is an ioeventfd per queue, an interrupt an MSI-X vector per queue, so neither takes an exit
- * to user space; where there is no ITS or the driver wants none, INTx with the ISR register.
+ * A kick is an ioeventfd per queue, an interrupt an MSI-X vector per queue, so neither takes an
+ * exit to user space; where there is no ITS or the driver wants none, INTx with the ISR register.
  */
 #ifndef VIRTIO_PCI_H
 #define VIRTIO_PCI_H

@@ -45,15 +45,20 @@ void vq_destroy(struct vq *vq)
 	vq->seg_room = 0;
 }
 
-int vq_break(struct vq *vq, const char *why)
+static int give_up(struct vq *vq, const char *who, const char *why)
 {
 	if (!vq->broken) {
 		vq->broken = true;
-		log_rated(&vq->rate, LOG_WARNING, "%s: the guest broke queue %u: %s", vq->name,
+		log_rated(&vq->rate, LOG_WARNING, "%s: %s broke queue %u: %s", vq->name, who,
 			  vq->index, why);
 		vq->ops->broken(vq, why);
 	}
 	return E_RING;
+}
+
+int vq_break(struct vq *vq, const char *why)
+{
+	return give_up(vq, "the guest", why);
 }
 
 int vq_enable(struct vq *vq, uint64_t features)
@@ -333,7 +338,7 @@ void vq_rewind(struct vq *vq, const struct vq_head *head)
 static void push_in_order(struct vq *vq, const struct vq_head *head, uint32_t len)
 {
 	if (head->pos != vq->used) {
-		vq_break(vq, "the device did not complete in order");
+		give_up(vq, "the device", "it promised to complete in order and did not");
 		return;
 	}
 	if (!vq->batch_open)

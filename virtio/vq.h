@@ -205,10 +205,10 @@ int vq_pop(struct vq *vq, struct vq_chain *c);
  */
 bool vq_more(struct vq *vq);
 /**
- * vq_ask() - ask for a kick when @n more entries are there, counted from the next chain; in a section
+ * vq_ask() - ask for a kick when @n more entries are there, counted from the next chain
  *
- * As vq_pop() does with 1 when it finds none. Only who looks by itself after a while can ask for
- * more than 1. Without EVENT_IDX it is always 1.
+ * In a section. As vq_pop() does with 1 when it finds none. Only who looks by itself after a while
+ * can ask for more than 1. Without EVENT_IDX it is always 1.
  *
  * Return: true: they are there already, and there may be no kick.
  */

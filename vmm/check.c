@@ -16,6 +16,7 @@
 #include "vmm/cmd.h"
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
+#include "vmm/helper.h"
 
 #define SVE_VQ_BITS	128
 #define SVE_VQ_MAX	16		/* 2048 bits: the architecture's limit */
@@ -36,7 +37,8 @@ enum {
 	F_VCPU, F_PAUTH, F_SVE, F_PMU, F_BRPS, F_WRPS, F_MTE,
 	F_GEN, F_SERIES, F_HOW, F_CAP, F_PRIVACY, F_R_IPA, F_ALGOS, F_RPV, F_R_SVE, F_R_PMU,
 	F_R_BRPS, F_R_WRPS,
-	F_IOMMU, F_VFIO, F_IOMMUFD, F_VHOST, F_URING, F_HUGE,
+	F_IOMMU, F_VFIO, F_IOMMUFD, F_TUN, F_VHOST, F_VSOCK, F_URING, F_HUGE,
+	F_PASST, F_VIRTIOFSD, F_QSD,
 	F_VERSION,
 	F_NR,
 };
@@ -84,9 +86,14 @@ static const struct {
 	[F_IOMMU] =	{ "device", "iommu_groups", "IOMMU groups", CHECK_NUM },
 	[F_VFIO] =	{ "device", "vfio", "VFIO", CHECK_BOOL },
 	[F_IOMMUFD] =	{ "device", "iommufd", "iommufd", CHECK_BOOL },
+	[F_TUN] =	{ "device", "tun", "tap", CHECK_BOOL },
 	[F_VHOST] =	{ "device", "vhost_net", "vhost-net", CHECK_BOOL },
+	[F_VSOCK] =	{ "device", "vhost_vsock", "vhost-vsock", CHECK_BOOL },
 	[F_URING] =	{ "device", "io_uring", "io_uring", CHECK_BOOL },
 	[F_HUGE] =	{ "device", "huge_pages_free", "huge pages", CHECK_NUM },
+	[F_PASST] =	{ "program", "passt", "passt", CHECK_STR },
+	[F_VIRTIOFSD] =	{ "program", "virtiofsd", "virtiofsd", CHECK_STR },
+	[F_QSD] =	{ "program", "qemu_storage_daemon", "qemu-storage-d.", CHECK_STR },
 	[F_VERSION] =	{ "build", "version", "version", CHECK_STR },
 };
 /* clang-format on */
@@ -660,9 +667,45 @@ static void vfio(struct check *c, const struct check_env *env)
 	}
 	device_node(c, env, F_IOMMUFD, "/dev/iommu", "assigning devices to guests through iommufd",
 		    "modprobe iommufd (CONFIG_IOMMUFD, Linux 6.2 or later)");
+}
+
+static void devices(struct check *c, const struct check_env *env)
+{
+	device_node(c, env, F_TUN, "/dev/net/tun", "network devices of guests on taps (--network tap)",
+		    "modprobe tun (CONFIG_TUN)");
 	device_node(c, env, F_VHOST, "/dev/vhost-net", "network I/O of guests in the kernel",
 		    "modprobe vhost_net (CONFIG_VHOST_NET)");
+	device_node(c, env, F_VSOCK, "/dev/vhost-vsock", "vsock by the host's kernel (--vsock CID); "
+		    "with path=SOCKET it is not needed", "modprobe vhost_vsock (CONFIG_VHOST_VSOCK)");
 }
+
+/* Programs of others that realmtool starts for some devices. */
+static void programs(struct check *c, const struct check_env *env)
+{
+	static const struct {
+		int id;
+		const char *name, *prevents, *package;
+	} progs[] = {
+		{ F_PASST, "passt", "--network user", "passt" },
+		{ F_VIRTIOFSD, "virtiofsd", "--fs DIR,TAG; --9p does without", "virtiofsd" },
+		{ F_QSD, "qemu-storage-daemon", "--disk FILE,format=qcow2", "qemu-utils" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(progs); i++) {
+		char *path = (env->find ? env->find : helper_find)(progs[i].name);
+		struct check_finding *f;
+
+		if (path) {
+			found_str(c, progs[i].id, CHECK_OK, path);
+		} else {
+			f = found(c, progs[i].id, CHECK_MISSING, 0, "not in PATH");
+			lacks(f, 0, progs[i].prevents, "a package like Debian's %s",
+			      progs[i].package);
+		}
+		free(path);
+	}
+}
+
 
 /* Not through liburing, which a build can lack. The ring is gone with its descriptor. */
 static int try_uring(void)
@@ -811,8 +854,10 @@ int check_collect(struct check *c, const struct kvm_sys *sys, const struct check
 			return ret;
 	}
 	vfio(c, env);
+	devices(c, env);
 	uring(c, env);
 	huge_pages(c, env);
+	programs(c, env);
 	build(c);
 	sum_up(c);
 	return 0;

@@ -75,12 +75,14 @@ struct check {
  * @release, @machine: as uname() has them; NULL: ask it
  * @page_size: 0: ask the kernel
  * @uring:     can this process have a ring? 0 or negative errno; NULL: try
+ * @find:      where is a program? As helper_find(), which NULL stands for
  */
 struct check_env {
 	const char *root;
 	const char *release, *machine;
 	long page_size;
 	int (*uring)(void);
+	char *(*find)(const char *name);
 };
 
 /**

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/config.h"
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
 #include "vmm/options.h"
+#include "vmm/rootfs.h"
 
 static int run_guest(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
@@ -16,6 +18,8 @@ static int run_guest(const struct cmd_ctx *cx, int argc, char **argv, struct err
 	int ret;
 
 	ret = options_run(&c, cx->lkvm, argc, argv, e);
+	if (!ret)
+		ret = rootfs_config(&c, e);
 	if (ret == OPTIONS_HELP)
 		ret = cmd_help_run(cx, false, e);
 	else if (!ret)
@@ -38,7 +42,7 @@ const struct cmd commands[] = {
 	{ "stat", "print a guest's statistics", NULL, "look at /proc/PID/smaps_rollup" },
 	{ "balloon", "change a balloon", NULL, "give the guest what it needs with --mem" },
 	{ "debug", "dump a guest's state", NULL, "use run --gdb" },
-	{ "setup", "make a root file system", NULL, "give run a --disk or an --initrd" },
+	{ "setup", "make a root file system, for lkvm run without a disk", cmd_setup },
 	{ "sandbox", "run a command in a guest", NULL, "start it from an --initrd with run" },
 	{ "check", "tell what this host can do", cmd_check, NULL, cmd_help_check },
 	{ "measure", "predict a realm's measurement", cmd_measure, NULL,
@@ -98,6 +102,9 @@ int cmd_main(int argc, char **argv, struct err *e)
 		slash = strrchr(argv[0], '/');
 		cx.prog = slash ? slash + 1 : argv[0];
 	}
+	/* installed by "setup", started by a kernel */
+	if (getpid() == 1 && !strcmp(cx.prog, "init"))
+		return rootfs_init(e);
 	cx.lkvm = is_lkvm(cx.prog);
 
 	if (argc < 2) {

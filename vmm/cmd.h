@@ -51,6 +51,9 @@ int cmd_main(int argc, char **argv, struct err *e);
 /** cmd_find() - command by its name, with the nearest name in the error if there is none */
 const struct cmd *cmd_find(const char *name, struct err *e);
 
+/** cmd_setup() - make a root file system below ~/.lkvm */
+int cmd_setup(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+
 /** cmd_refuse() - the error for a command that this version does not have */
 int cmd_refuse(const struct cmd *c, struct err *e);
 

@@ -21,7 +21,8 @@ static const char *title(const char *section)
 		const char *section, *title;
 	} titles[] = {
 		{ "machine", "Machine" }, { "kvm", "KVM" }, { "cpu", "CPUs of ordinary guests" },
-		{ "realm", "Realms" }, { "device", "I/O" }, { "build", "This program" },
+		{ "realm", "Realms" }, { "device", "I/O" },
+		{ "program", "Programs" }, { "build", "This program" },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(titles); i++)

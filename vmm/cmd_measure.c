@@ -13,6 +13,7 @@
 #include "vmm/cmd.h"
 #include "vmm/core/err.h"
 #include "vmm/options.h"
+#include "vmm/rootfs.h"
 #include "vmm/predict.h"
 #include "vmm/profile.h"
 
@@ -270,6 +271,8 @@ int cmd_measure(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 		ret = cmd_help_measure(cx, false, e);
 		goto out;
 	}
+	if (!ret)
+		ret = rootfs_config(&c, e);
 	if (!ret)
 		ret = profile_apply(&c, e);
 	if (!ret)

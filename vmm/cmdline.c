@@ -108,6 +108,21 @@ static void add_params(const struct vm_config *c, const struct ipa_split *split,
 	}
 }
 
+/* lkvm's parameters for a root file system by 9p, and for its own kind of them */
+static void add_rootfs(const struct vm_config *c, struct line *l)
+{
+	add(l, " rw rootflags=trans=virtio,version=9p2000.L,cache=loose rootfstype=9p");
+	if (c->rootfs == ROOTFS_DIR)
+		return;
+	add(l, " init=/virt/init");
+	if (c->no_dhcp || c->no_net)
+		return;
+	add(l, " ip=dhcp");
+	/* Linux waits two minutes for a link: the NIC that nobody asked for can be without one */
+	if (c->nr_nets == 1 && c->net[0].implicit)
+		add(l, " carrier_timeout=5");
+}
+
 int cmdline_make(const struct vm_config *c, const struct ipa_split *split, char *out,
 		 struct err *e)
 {
@@ -116,7 +131,9 @@ int cmdline_make(const struct vm_config *c, const struct ipa_split *split, char 
 	*out = '\0';
 	if (c->lkvm && !c->nodefaults) {
 		add(&l, " console=%s", c->console == CONSOLE_VIRTIO ? "hvc0" : "ttyS0");
-		if (!c->params || !strstr(c->params, "root="))
+		if (c->rootfs)
+			add_rootfs(c, &l);
+		else if (!c->params || !strstr(c->params, "root="))
 			add(&l, " root=/dev/vda rw ");
 		if (c->params)
 			add(&l, " ");

@@ -29,7 +29,8 @@ void config_defaults(struct vm_config *c)
 
 bool config_pci(const struct vm_config *c)
 {
-	return c->transport == TRANSPORT_PCI;
+	return c->transport == TRANSPORT_PCI ||
+	       (c->transport == TRANSPORT_AUTO && c->irqchip == IRQCHIP_GICV3_ITS);
 }
 
 void config_free(struct vm_config *c)
@@ -194,6 +195,26 @@ static int check_realm(const struct vm_config *c, struct err *e)
 	return 0;
 }
 
+/* What a realm cannot have, and what would be too much. */
+static int check_guest_memory(const struct vm_config *c, struct err *e)
+{
+	if (c->balloon && c->mode != MODE_PLAIN)
+		return err_set(e, -EINVAL,
+			       "option --balloon: which page of a realm has memory is between the "
+			       "realm and its monitor, and a driver of a balloon takes private pages: "
+			       "leave it out, and give the realm what it needs with --mem");
+	if (c->balloon_size && c->balloon_size >= c->mem)
+		return err_set(e, -EINVAL,
+			       "option --balloon: %" PRIu64 " MiB leave nothing of the %" PRIu64
+			       " MiB of RAM: give less",
+			       mib(c->balloon_size), mib(c->mem));
+	if (c->nr_pmems && c->mode != MODE_PLAIN)
+		return err_set(e, -EINVAL,
+			       "option --pmem: a realm would have to share this memory with the host "
+			       "page by page, and its kernel takes it for private: give --disk");
+	return 0;
+}
+
 static int check_cpus(const struct vm_config *c, struct err *e)
 {
 	if (c->sve_max_vl && c->sve_disabled)
@@ -209,7 +230,7 @@ static int check_cpus(const struct vm_config *c, struct err *e)
 int config_check(const struct vm_config *c, struct err *e)
 {
 	int (*const check[])(const struct vm_config *, struct err *) = {
-		check_memory, check_boot, check_realm, check_cpus,
+		check_memory, check_boot, check_realm, check_cpus, check_guest_memory,
 	};
 	int ret = 0;
 

@@ -56,6 +56,7 @@ struct cfg_range {
 #define CFG_MAX_DISKS	240	/* what the PCI bus has room for, beside a few others */
 #define CFG_MAX_NETS	16
 #define CFG_MAX_QUEUES	64	/* of a disk, or pairs of a network device */
+#define CFG_MAX_VHOST_QUEUES 31	/* pairs that a vhost back end serves: virtio/virtio.h */
 #define CFG_MAX_SHARES	16
 #define CFG_MAX_PMEMS	8
 #define CFG_MAX_PORTS	15	/* of the virtio console, beside the first */
@@ -127,6 +128,13 @@ struct cfg_share {
 	char *dir, *tag;
 	char *socket;		/* of a virtiofsd that runs already, instead of @dir */
 	bool readonly;
+};
+
+enum cfg_rootfs {
+	ROOTFS_NONE,
+	ROOTFS_DIR,		/* a folder that --disk named */
+	ROOTFS_NAMED,		/* one below ~/.lkvm that --disk named: lkvm's own kind */
+	ROOTFS_DEFAULT,		/* the same, because there is nothing else; made if it is missing */
 };
 
 struct cfg_vsock {
@@ -209,9 +217,12 @@ struct vm_config {
 	bool no_dhcp;		/* do not append ip=dhcp */
 	bool rng;		/* entropy device asked for */
 	bool balloon;
+	uint64_t balloon_size;	/* bytes that it shall hold at the start */
+	unsigned int balloon_stats;	/* seconds between two questions for statistics; 0: none */
 	struct cfg_vsock vsock;
 	struct cfg_share share[CFG_MAX_SHARES];
 	unsigned int nr_shares;
+	enum cfg_rootfs rootfs;	/* one of the shares is the root file system (rootfs_config()) */
 	struct cfg_pmem pmem[CFG_MAX_PMEMS];
 	unsigned int nr_pmems;
 	struct cfg_port port[CFG_MAX_PORTS];

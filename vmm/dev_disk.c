@@ -8,23 +8,53 @@
 
 #include "virtio/virtio.h"
 #include "vmm/core/err.h"
+#include "vmm/core/log.h"
 #include "vmm/devices.h"
 #include "vmm/machine.h"
+#include "vmm/vu_host.h"
+
+/*
+ * Unless the options say something else: a queue for each vCPU, but no more than this. Decided by
+ * the options alone, so that a machine looks the same on every host.
+ */
+#define QUEUES_DEFAULT	4U
+
+_Static_assert((int)CACHE_WRITEBACK == VIRTIO_BLK_CACHE_WRITEBACK &&
+	       (int)CACHE_WRITETHROUGH == VIRTIO_BLK_CACHE_WRITETHROUGH &&
+	       (int)CACHE_UNSAFE == VIRTIO_BLK_CACHE_UNSAFE, "two names for one thing");
+
+/* For a block device O_EXCL alone asks whether the host itself uses it (mounted, swap, RAID). */
+static int open_path(const struct cfg_disk *d, bool block)
+{
+	/* O_NONBLOCK: a FIFO must not keep us waiting; it has no effect on files and disks */
+	int flags = (d->readonly ? O_RDONLY : O_RDWR) | (d->direct ? O_DIRECT : 0) | O_CLOEXEC |
+		    O_NONBLOCK;
+	int fd = open(d->path, flags | (block ? O_EXCL : 0));
+
+	if (fd < 0 && errno == EBUSY && block && d->readonly) {
+		fd = open(d->path, flags);
+		if (fd >= 0)
+			log_warning("disk %s is in use on this host (mounted?): what the guest "
+				    "reads may change under it", d->path);
+	}
+	return fd;
+}
 
 static int open_disk(const struct cfg_disk *d, struct err *e)
 {
-	int flags = (d->readonly ? O_RDONLY : O_RDWR) | (d->direct ? O_DIRECT : 0) | O_CLOEXEC;
 	struct flock lock = { .l_type = d->readonly ? F_RDLCK : F_WRLCK };
-	struct stat st;
+	struct stat st = { 0 };
 	int fd, ret;
 
 	if (stat(d->path, &st) == 0 && S_ISDIR(st.st_mode))
 		return err_set(e, -EISDIR, "disk %s is a directory; name an image file or a block device",
 			       d->path);
-	/* O_NONBLOCK: a FIFO must not keep us waiting; it has no effect on files and disks */
-	fd = open(d->path, flags | O_NONBLOCK);
+	fd = open_path(d, S_ISBLK(st.st_mode));
 	if (fd < 0) {
 		ret = -errno;
+		if (ret == -EBUSY)
+			return err_set(e, ret, "disk %s is in use on this host (mounted, or another VM); "
+				       "end that, or add \",ro\"", d->path);
 		if (ret == -EINVAL && d->direct)
 			return err_set(e, ret, "disk %s: this file system has no O_DIRECT; leave out "
 				       "\"direct\"", d->path);
@@ -64,14 +94,27 @@ static unsigned int disk_count(const struct vm_config *c)
 
 static int disk_open(struct device_host *h, const struct vm_config *c, struct err *e)
 {
-	h->fd = open_disk(&c->disk[h->index], e);
+	const struct cfg_disk *d = &c->disk[h->index];
+
+	if (vu_disk_is(d))
+		return vu_disk_open(h, d, e);
+	h->fd = open_disk(d, e);
+	if (h->fd >= 0 && d->cache == CACHE_UNSAFE && !d->readonly)
+		log_warning("disk %s: cache=unsafe: what the guest has flushed is lost if this host "
+			    "crashes", d->path);
 	return MIN(h->fd, 0);
+}
+
+static int disk_start(struct device_host *h, const struct vm_config *c, struct err *e)
+{
+	return vu_disk_is(&c->disk[h->index]) ? vu_disk_start(h, e) : 0;
 }
 
 static int disk_make(struct machine *m, struct device_host *h, const struct virtio_env *env,
 		     struct virtio_dev **out, struct err *e)
 {
 	const struct cfg_disk *d = &m->cfg->disk[h->index];
+	unsigned int queues = MIN(m->cfg->cpus, QUEUES_DEFAULT);
 	char serial[20];
 	struct virtio_blk_cfg cfg = {
 		.fd = h->fd,
@@ -79,8 +122,14 @@ static int disk_make(struct machine *m, struct device_host *h, const struct virt
 		.serial = d->serial ? d->serial : serial,
 		.readonly = d->readonly,
 		.direct = d->direct,
+		.cache = (enum virtio_blk_cache)d->cache,
+		.no_discard = d->no_discard,
+		.queues = d->queues ? d->queues : queues,
+		.queue_size = d->queue_size,
 	};
 
+	if (vu_disk_is(d))
+		return vu_disk_make(m, h, env, out, e);
 	/* fixed by the command line, so that a guest can find its disks by it */
 	snprintf(serial, sizeof(serial), "disk%u", h->index);
 	return virtio_blk_new(env, &cfg, out, e);
@@ -91,5 +140,17 @@ const struct device_kind device_disk = {
 	.io = true,
 	.count = disk_count,
 	.open = disk_open,
+	.start = disk_start,
+	.close = vu_disk_close,
 	.make = disk_make,
 };
+
+void disks_resize(struct machine *m)
+{
+	for (unsigned int i = 0; i < m->nr_virtio; i++) {
+		int ret = m->virtio[i].dev ? virtio_blk_resize(m->virtio[i].dev) : -ENOTTY;
+
+		if (ret < 0 && ret != -ENOTTY)
+			log_error("a disk's size cannot be found out: %s", strerror(-ret));
+	}
+}

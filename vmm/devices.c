@@ -10,7 +10,13 @@
 static const struct device_kind *const kinds[] = {
 	&device_console,
 	&device_disk,
+	&device_net,
 	&device_rng,
+	&device_balloon,
+	&device_vsock,
+	&device_9p,
+	&device_fs,
+	&device_pmem,
 };
 
 unsigned int devices_count(const struct vm_config *c)

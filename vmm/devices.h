@@ -71,7 +71,14 @@ int devices_start(const struct vm_config *c, struct device_host *hosts, unsigned
 /** devices_close() - close them all; a NULL array is fine */
 void devices_close(struct device_host *hosts, unsigned int nr);
 
+/** disks_resize() - the files behind the disks of a machine may have other sizes now; main thread */
+void disks_resize(struct machine *m);
+
+/** pmem_size() - bytes of the file of a device_pmem that is open */
+uint64_t pmem_size(const struct device_host *h);
+
 /* The rows; each in its file. */
-extern const struct device_kind device_console, device_disk, device_rng;
+extern const struct device_kind device_console, device_disk, device_net, device_rng,
+	device_balloon, device_vsock, device_9p, device_fs, device_pmem;
 
 #endif

@@ -60,8 +60,8 @@ static int place_virtio(const struct vm_config *c, struct layout *l, struct err 
 }
 
 /*
- * Above RAM, each where a section of the largest kind of an arm64 Linux's memory model begins (512 MiB
- * with pages of 64 KiB): none is shared with RAM. Returns the end of it all.
+ * Above RAM, each where a section of the largest kind of an arm64 Linux's memory model begins (of
+ * 512 MiB with pages of 64 KiB): none is shared with RAM. @top: the end of it all.
  */
 static int place_pmem(const struct vm_config *c, const struct loader_files *files,
 		      struct layout *l, ipa_t *top, struct err *e)

@@ -7,14 +7,17 @@
 #define VMM_LOADER_H
 
 #include "realm/plan.h"
+#include "vmm/config.h"
 
 /**
  * struct loader_files - descriptors kept open for the whole run, so that a reboot works after the
  * files were renamed or privileges were dropped; -1: not given
+ * @pmem_size: bytes of the files of --pmem, which are mapped and not loaded
  */
 struct loader_files {
 	int kernel, initrd, firmware, dtb;
 	const char *kernel_path, *initrd_path, *firmware_path, *dtb_path;
+	uint64_t pmem_size[CFG_MAX_PMEMS];
 };
 
 /**

@@ -8,11 +8,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "virtio/pci.h"
 #include "virtio/virtio.h"
 #include "vmm/board/flash.h"
 #include "vmm/board/rtc.h"
 #include "vmm/core/log.h"
 #include "vmm/devices.h"
+#include "vmm/vu_host.h"
 
 #define IO_THREADS_MAX 16	/* unless --io-threads wants more */
 
@@ -89,17 +91,85 @@ static int make_flash(struct machine *m, struct err *e)
 			     &m->flash_slot, e);
 }
 
-/* One virtio device behind the next window: the order is the devicetree's. */
+static ipa_t kernel_io(const void *ctx, ipa_t ipa)
+{
+	return realm_kernel_io(ctx, ipa);
+}
+
+/* The guest wrote the address of the ITS as the devicetree has it, or with the shared bit. */
+static ipa_t msi_doorbell(const void *ctx, ipa_t ipa)
+{
+	const struct realm *r = ctx;
+
+	return realm_kernel_io(r, ipa_canonical(&r->split, ipa));
+}
+
+/*
+ * KVM's ITS reads its tables and commands at the addresses that the guest has written: in the lower
+ * half, where a strict realm has no shared memory. Such a realm finds no ITS where the devicetree
+ * says that there is one, and its drivers do without messages.
+ */
+static uint64_t no_its_read(void *opaque, uint64_t off, unsigned int len)
+{
+	return 0;
+}
+
+static void no_its_write(void *opaque, uint64_t off, uint64_t val, unsigned int len)
+{
+}
+
+static int leave_out_its(struct machine *m, struct err *e)
+{
+	static const struct mmio_ops ops = { .read = no_its_read, .write = no_its_write };
+
+	if (!m->gic.its || !m->realm.strict)
+		return 0;
+	m->gic.its = false;
+	log_info("--emulated-strict: there is no ITS, devices on PCI interrupt by INTx");
+	return mmio_add(&m->bus, m->gic.its_base, MAP_GITS_SIZE, &ops, m, "no ITS", e);
+}
+
+static int make_pci(struct machine *m, struct err *e)
+{
+	struct irq_line line[PCI_NR_DEVICES];
+	int ret = 0;
+
+	if (!m->layout->pci)
+		return 0;
+	for (unsigned int i = 0; i < PCI_NR_DEVICES; i++)
+		gic_level_line(&m->gic, MAP_PCI_SPI + i, &line[i]);
+	if (m->gic.its)
+		ret = msi_init(&m->msi, &m->kvm, msi_doorbell, &m->realm, e);
+	return ret ? ret : pci_host_init(&m->pci, &m->bus, line, m->env->nr_hosts, 0, 0, e);
+}
+
+static int add_virtio_pci(struct machine *m, struct machine_virtio *v, struct err *e)
+{
+	const struct virtio_pci_env env = {
+		.host = &m->pci,
+		.msi = m->gic.its ? &m->msi : NULL,
+		.kvm = &m->kvm,
+		.kernel_io = kernel_io,
+		.ctx = &m->realm,
+	};
+
+	return virtio_pci_new(v->dev, &env, &v->pci, e);
+}
+
+/* One virtio device on the bus, or behind the next window: the order is the devicetree's. */
 static int add_virtio(struct machine *m, struct virtio_dev *dev, struct err *e)
 {
 	struct machine_virtio *v = &m->virtio[m->nr_virtio];
 	const struct dt_virtio *where = &m->layout->virtio[m->nr_virtio];
-	ipa_t notify = realm_kernel_io(&m->realm, where->base + VIRTIO_MMIO_QUEUE_NOTIFY);
+	ipa_t notify;
 	int ret;
 
 	v->dev = dev;
 	v->irq.fd = -1;
 	m->nr_virtio++;
+	if (m->layout->pci)
+		return add_virtio_pci(m, v, e);
+	notify = realm_kernel_io(&m->realm, where->base + VIRTIO_MMIO_QUEUE_NOTIFY);
 	ret = gic_edge_line(&m->gic, where->spi, &v->irq, e);
 	if (!ret)
 		ret = virtio_mmio_new(dev, &m->bus, where->base, &v->irq.line, &v->mmio, e);
@@ -167,6 +237,7 @@ static int make_virtio(struct machine *m, struct err *e)
 			.gm = &m->gm,
 			.loop = m->env->loop,
 			.realm = realm,
+			.alias = m->realm.split.shared,
 			.packed = m->cfg->packed,
 			.max_request = realm ? max_request(m->cfg) : 0,
 		};
@@ -258,11 +329,6 @@ static void hook_fatal(void *ctx, const char *why)
 	machine_fail(ctx, "%s", why);
 }
 
-static ipa_t kernel_io(const void *ctx, ipa_t ipa)
-{
-	return realm_kernel_io(ctx, ipa);
-}
-
 static int make_vm(struct machine *m, struct err *e)
 {
 	const struct vm_config *c = m->cfg;
@@ -294,6 +360,7 @@ static int make_vm(struct machine *m, struct err *e)
 		.ram_base = c->mem_base,
 		.ram_size = c->mem,
 		.hugetlbfs = c->hugetlbfs,
+		.share_ram = vu_host_wanted(c),
 		.algo = (enum realm_hash)c->hash,
 		.rpv_set = c->rpv_set,
 		.strict = c->emulated_strict,
@@ -379,6 +446,8 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 	if (!ret)
 		ret = vcpus_create(m, e);
 	if (!ret)
+		ret = leave_out_its(m, e);
+	if (!ret)
 		ret = gic_create(&m->gic, &m->kvm, cfg->cpus, kernel_io, &m->realm, e);
 	if (!ret)
 		ret = vcpus_pmu(m, e);
@@ -388,6 +457,8 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 		ret = rtc_new(&m->bus, MAP_RTC_BASE, NULL, &m->rtc, e);
 	if (!ret)
 		ret = make_flash(m, e);
+	if (!ret)
+		ret = make_pci(m, e);
 	if (!ret)
 		ret = make_virtio(m, e);
 	if (!ret)
@@ -469,6 +540,8 @@ void machine_destroy(struct machine *m)
 	for (unsigned int i = m->nr_virtio; i-- > 0;) {
 		if (m->virtio[i].mmio)
 			virtio_mmio_free(m->virtio[i].mmio);
+		if (m->virtio[i].pci)
+			virtio_pci_free(m->virtio[i].pci);
 		virtio_dev_free(m->virtio[i].dev);
 		gic_edge_free(&m->virtio[i].irq);
 	}
@@ -476,6 +549,8 @@ void machine_destroy(struct machine *m)
 	m->virtio = NULL;
 	m->nr_virtio = 0;
 	m->console = NULL;
+	pci_host_destroy(&m->pci);
+	msi_destroy(&m->msi);
 	iothreads_destroy(&m->io);
 	if (m->flash)
 		flash_free(m->flash);

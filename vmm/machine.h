@@ -9,6 +9,7 @@
 #include "realm/realm.h"
 #include "vmm/board/gic.h"
 #include "vmm/board/memmap.h"
+#include "vmm/board/pci.h"
 #include "vmm/board/uart.h"
 #include "vmm/config.h"
 #include "vmm/core/err.h"
@@ -23,6 +24,7 @@ struct flash;
 struct rtc;
 struct virtio_dev;
 struct virtio_mmio;
+struct virtio_pci;
 
 enum machine_end {
 	END_RUNNING = 0,
@@ -62,7 +64,8 @@ struct machine_env {
 
 struct machine_virtio {
 	struct virtio_dev *dev;
-	struct virtio_mmio *mmio;
+	struct virtio_mmio *mmio;	/* or */
+	struct virtio_pci *pci;
 	struct gic_edge irq;
 };
 
@@ -83,6 +86,8 @@ struct machine {
 	struct mmio_bus bus;
 	struct realm realm;
 	struct gic gic;
+	struct msi msi;
+	struct pci_host pci;		/* if layout->pci */
 	struct machine_uart uart[MAP_UART_COUNT];
 	struct rtc *rtc;
 	struct flash *flash;

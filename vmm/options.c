@@ -668,7 +668,8 @@ static const struct opt options[] = {
 	{ .name = "9p", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "DIR,TAG",
 	  .key = "device.9p", .words = &share_options,
 	  .help = "share a folder by 9p; DIR,TAG[,ro]",
-	  .text = "The guest mounts it with -t 9p -o trans=virtio,version=9p2000.L TAG. Repeatable.",
+	  .text = "The guest mounts it with -t 9p -o trans=virtio,version=9p2000.L TAG. Repeatable. "
+		  "The parts may have names:",
 	  .parse = take_9p },
 	{ .name = "fs", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "DIR,TAG",
 	  .key = "device.fs",
@@ -678,19 +679,26 @@ static const struct opt options[] = {
 	  .parse = take_fs },
 	{ .name = "vsock", .group = G_DEVICES, .arg = "CID", .key = "device.vsock",
 	  .words = &vsock_options,
-	  .help = "socket device with this context ID; CID[,path=SOCKET]",
+	  .help = "socket device; CID[,path=SOCKET]",
 	  .text = "With a path the host's end is that unix socket; without, the host's kernel "
-		  "(vhost-vsock).",
+		  "(vhost-vsock). A program of the host connects to the socket, writes a "
+		  "line \"CONNECT PORT\" and reads a line \"OK PORT\"; the guest's connections to port P "
+		  "of CID 2 go to the socket PATH_P. The parts may have names:",
 	  .parse = take_vsock },
 	{ .name = "rng", .group = G_DEVICES, .flags = OPT_FLAG | OPT_NEGATE, .key = "device.rng",
 	  .help = "entropy device",
 	  .parse = opt_flag, TO(rng) },
-	{ .name = "balloon", .group = G_DEVICES, .flags = OPT_FLAG, .key = "device.balloon",
-	  .help = "memory balloon",
-	  .parse = opt_flag, TO(balloon) },
+	{ .name = "balloon", .group = G_DEVICES, .flags = OPT_OPTIONAL, .arg = "SIZE",
+	  .key = "device.balloon", .words = &balloon_options,
+	  .help = "memory balloon, SIZE at the start; not in a realm",
+	  .text = "What the guest puts into it, and what it reports as free, goes back to the host. "
+		  "The parts may have names:",
+	  .parse = take_balloon },
 	{ .name = "pmem", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "FILE",
 	  .key = "device.pmem", .words = &pmem_options,
 	  .help = "persistent memory from a file; not in a realm",
+	  .text = "The guest has it above its RAM, as /dev/pmemN. The size of the file is a multiple of "
+		  "2 MiB. Repeatable. Behind the file, separated by commas:",
 	  .parse = take_pmem },
 	{ .name = "console", .group = G_DEVICES, .arg = "KIND", .key = "device.console",
 	  .help = "serial (default, ttyS0) or virtio (hvc0)",
@@ -699,6 +707,9 @@ static const struct opt options[] = {
 	{ .name = "console-port", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "NAME",
 	  .key = "device.console-port", .words = &port_options,
 	  .help = "port of the virtio console; NAME[,path=SOCKET]",
+	  .text = "A stream between /dev/virtio-ports/NAME in the guest and a pty, whose name is shown, "
+		  "or a unix socket that takes one client at a time. Repeatable. The parts may have "
+		  "names:",
 	  .parse = take_port },
 	{ .name = "tty", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "N", .key = "device.tty",
 	  .help = "give serial port N (0 to 3) a pty; repeatable",
@@ -712,7 +723,7 @@ static const struct opt options[] = {
 	  .help = "the same as --virtio-transport pci",
 	  .parse = take_force_pci },
 	{ .name = "virtio-ring", .group = G_DEVICES, .arg = "KIND", .key = "device.virtio-ring",
-	  .help = "rings offered to the guest: split (default) or packed",
+	  .help = "rings of the devices: split (default) or packed",
 	  .text = "With packed the guest may still choose split, and devices served outside of "
 		  "realmtool have split ones.",
 	  .parse = take_bool, TO(packed), .choice = ring_choices },
@@ -844,6 +855,7 @@ int options_run(struct vm_config *c, bool lkvm, int argc, char **argv, struct er
 	else if (!opt_given(&run_options, &st, "loglevel"))
 		c->loglevel = c->lkvm ? LOG_INFO : LOG_WARNING;
 	log_set_level(c->loglevel);
+	options_default_net(c);
 
 	c->breakpoints_set = opt_given(&run_options, &st, "breakpoints");
 	if (!c->name && asprintf(&c->name, "guest-%d", (int)getpid()) < 0) {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vmm/options_dev.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "virtio/virtio.h"
 #include "vmm/config.h"
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
@@ -103,9 +105,9 @@ static const struct opt disk_opt[] = {
 	  .parse = take_serial, TO(serial) },
 	{ .name = "discard", .arg = "on|off", .help = "whether the guest may give blocks back",
 	  .parse = take_discard, TO(no_discard), .choice = discard_choices },
-	{ .name = "queues", .arg = "N", .help = "number of queues",
+	{ .name = "queues", .arg = "N", .help = "number of queues (default: one per vCPU, at most 4)",
 	  .parse = opt_uint, TO(queues), .min = 1, .max = CFG_MAX_QUEUES },
-	{ .name = "queue-size", .arg = "N", .help = "entries of each",
+	{ .name = "queue-size", .arg = "N", .help = "entries of each (default: 256)",
 	  .parse = take_queue_size, TO(queue_size), .min = QUEUE_SIZE_MIN, .max = QUEUE_SIZE_MAX },
 };
 /* clang-format on */
@@ -182,6 +184,15 @@ static int take_mac(const struct opt *o, const char *value, void *dest, struct e
 	return 0;
 }
 
+static int take_ip(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct in_addr a;
+
+	if (inet_pton(AF_INET, value, &a) != 1)
+		return err_set(e, -EINVAL, "\"%.80s\" is no IPv4 address like 192.168.33.15", value);
+	return opt_string(o, value, dest, e);
+}
+
 static int take_fd(const struct opt *o, const char *value, void *dest, struct err *e)
 {
 	uint64_t fd;
@@ -211,9 +222,9 @@ static const struct opt net_opt[] = {
 	{ .name = "host_mac", .arg = "MAC", .help = "of the host's end",
 	  .parse = take_mac },
 	{ .name = "guest_ip", .arg = "ADDR", .help = "of the guest, for user mode",
-	  .parse = opt_string, TO(guest_ip) },
+	  .parse = take_ip, TO(guest_ip) },
 	{ .name = "host_ip", .arg = "ADDR", .help = "of the host's end",
-	  .parse = opt_string, TO(host_ip) },
+	  .parse = take_ip, TO(host_ip) },
 	{ .name = "script", .arg = "FILE", .help = "run with the interface's name once it is there; none: none",
 	  .parse = opt_string, TO(script) },
 	{ .name = "downscript", .arg = "FILE", .help = "run before it goes",
@@ -274,12 +285,29 @@ int take_network(const struct opt *o, const char *value, void *dest, struct err 
 		ret = err_set(e, -EINVAL, "mode=vhost-user needs socket=PATH");
 	if (!ret && n.vhost && n.mode != NET_TAP && n.mode != NET_FD)
 		ret = err_set(e, -EINVAL, "vhost=1 is for tap: leave it out, or give mode=tap");
+	if (!ret && n.queues > 1 && n.mode != NET_TAP && n.mode != NET_VHOST_USER)
+		ret = err_set(e, -EINVAL, "mq is for taps that have a name: %s", n.mode == NET_FD ?
+			      "a descriptor is one queue; give tapif" : "leave it out");
+	if (!ret && (n.vhost || n.mode == NET_VHOST_USER) && n.queues > CFG_MAX_VHOST_QUEUES)
+		ret = err_set(e, -EINVAL, "mq=%u is too many for vhost: give %d at most", n.queues,
+			      CFG_MAX_VHOST_QUEUES);
+	if (!ret && n.fd >= 0 && n.fd <= 2)
+		ret = err_set(e, -EINVAL, "fd=%d is a standard stream of this program: hand the tap over as "
+			      "another one", n.fd);
 	if (ret) {
 		free_net(&n);
 		return ret;
 	}
 	c->net[c->nr_nets++] = n;
 	return 0;
+}
+
+void options_default_net(struct vm_config *c)
+{
+	if (c->lkvm && !c->nodefaults && !c->no_net && !c->nr_nets)
+		c->net[c->nr_nets++] = (struct cfg_net){
+			.mode = NET_USER, .fd = -1, .implicit = true,
+		};
 }
 
 /* ---- --9p and --fs --------------------------------------------------------------------------- */
@@ -404,6 +432,45 @@ int take_vsock(const struct opt *o, const char *value, void *dest, struct err *e
 	return ret;
 }
 
+/* ---- --balloon ------------------------------------------------------------------------------- */
+
+static int take_balloon_size(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	uint64_t size;
+
+	if (parse_size(value, SZ_1M, &size) < 0)
+		return err_set(e, -EINVAL, "\"%.80s\" is no size: give a number and a unit of K, M or G "
+			       "(MiB without a unit)", value);
+	*(uint64_t *)dest = size;
+	return 0;
+}
+
+#define TO(field) .offset = offsetof(struct vm_config, field)
+/* clang-format off */
+static const struct opt balloon_opt[] = {
+	{ .name = "size", .arg = "SIZE", .help = "what it takes from the guest at the start",
+	  .parse = take_balloon_size, TO(balloon_size) },
+	{ .name = "stats", .arg = "SECONDS", .help = "ask the guest for statistics as often",
+	  .parse = opt_uint, TO(balloon_stats), .min = 1, .max = 86400 },
+};
+/* clang-format on */
+#undef TO
+
+const struct opt_table balloon_options = {
+	.opt = balloon_opt,
+	.nr = ARRAY_SIZE(balloon_opt),
+	.word = "size",
+	.hint = "--balloon[=SIZE][,stats=SECONDS]",
+};
+
+int take_balloon(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+
+	c->balloon = true;
+	return value ? opt_words(&balloon_options, c, value, e) : 0;
+}
+
 /* ---- --pmem ---------------------------------------------------------------------------------- */
 
 #define TO(field) .offset = offsetof(struct cfg_pmem, field)
@@ -474,6 +541,9 @@ int take_port(const struct opt *o, const char *value, void *dest, struct err *e)
 	ret = opt_words(&port_options, &p, value, e);
 	if (!ret && !p.name)
 		ret = err_set(e, -EINVAL, "\"%.80s\" has no name: give NAME[,path=SOCKET]", value);
+	if (!ret && strlen(p.name) > VIRTIO_CONSOLE_NAME_MAX)
+		ret = err_set(e, -EINVAL, "the name \"%.80s\" is longer than %d bytes", p.name,
+			      VIRTIO_CONSOLE_NAME_MAX);
 	for (unsigned int i = 0; i < c->nr_ports && !ret; i++)
 		if (!strcmp(c->port[i].name, p.name))
 			ret = err_set(e, -EINVAL, "two ports have the name \"%.80s\"", p.name);

@@ -8,10 +8,19 @@
 
 #include "vmm/core/opt.h"
 
+struct vm_config;
+
 extern const struct opt_table disk_options, net_options, share_options, vsock_options,
-	pmem_options, port_options;
+	pmem_options, port_options, balloon_options;
 
 /* Parsers for the one table; the destination is the whole config. */
-opt_parse_fn take_disk, take_network, take_9p, take_fs, take_vsock, take_pmem, take_port;
+opt_parse_fn take_disk, take_network, take_9p, take_fs, take_vsock, take_pmem, take_port,
+	take_balloon;
+
+/**
+ * options_default_net() - lkvm's network device in user mode, unless the options say otherwise; once
+ * all of them are known
+ */
+void options_default_net(struct vm_config *c);
 
 #endif

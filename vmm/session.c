@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -60,6 +61,9 @@ static int open_files(struct session *s, struct err *e)
 	ret = loader_open(&s->files, e);
 	if (!ret)
 		ret = devices_open(c, &s->host, &s->nr_hosts, e);
+	for (unsigned int i = 0; !ret && i < s->nr_hosts; i++)
+		if (s->host[i].kind == &device_pmem)
+			s->files.pmem_size[s->host[i].index] = pmem_size(&s->host[i]);
 	if (!ret && c->flash) {
 		s->flash_fd = flash_open(c->flash, false, e);
 		ret = MIN(s->flash_fd, 0);
@@ -179,6 +183,11 @@ static void on_signal(struct loop_src *src, uint32_t events)
 
 	(void)events;
 	while (read(src->fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGUSR1) {
+			if (s->m)
+				disks_resize(s->m);
+			continue;
+		}
 		s->signal = si.ssi_signo;
 		log_info("%s: ending the VM", strsignal(s->signal));
 		if (s->m)
@@ -195,6 +204,7 @@ static int open_signals(struct session *s, sigset_t *old, struct err *e)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	signal(SIGPIPE, SIG_IGN);
 	s->sig.fn = on_signal;
 	s->sig.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -456,12 +466,27 @@ static int without_kvm(struct session *s, struct err *e)
 }
 #endif
 
+/*
+ * Each queue of a device needs a few descriptors, a 9p server one per file that the guest has open,
+ * and the usual soft limit is 1024 for the sake of select(), which nobody here uses.
+ */
+static void raise_file_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
 int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err *e)
 {
 	struct session s = { .cfg = c, .sig.fd = -1, .hint.src.fd = -1 };
 	sigset_t old;
 	int ret;
 
+	raise_file_limit();
 	ret = open_files(&s, e);
 	if (ret < 0)
 		return ret;

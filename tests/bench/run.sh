@@ -19,6 +19,8 @@ unset MAKEFLAGS MFLAGS MAKELEVEL ARCH O SAN V
 HERE=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/testbed/lib.sh
 . "$HERE/../testbed/lib.sh"
+# shellcheck source=tests/bench/lib.sh
+. "$HERE/lib.sh"
 
 BENCH_RUNS=${BENCH_RUNS:-20}
 [[ $BENCH_RUNS =~ ^[1-9][0-9]{0,3}$ ]] || die "BENCH_RUNS=$BENCH_RUNS: a number from 1 to 9999"
@@ -41,7 +43,7 @@ fi
 out=$BUILD/bench
 share=$out/share
 rm -rf "$out"
-mkdir -p "$share/q/lib"
+mkdir -p "$share"
 trap 'rm -rf "$share"' EXIT
 
 cc=aarch64-linux-gnu-gcc
@@ -54,25 +56,8 @@ ln -s "$HERE/inside.sh" "$BUILD/guests/off.flat" "$BUILD/guests/off.Image" \
 ln -s "$BED/guest-initrd.cpio" "$share/initrd"
 [ -z "${LKVM:-}" ] || ln -s "$(realpath "$LKVM")" "$share/lkvm"
 
-# QEMU and the libraries it needs, not all of its packages: the share lies in the host's memory
-tree=$BED/tree/qemu/usr
-need()
-{
-	readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'
-}
-copy_libs()
-{
-	local so
-	for so in $(need "$1"); do
-		[ ! -e "$share/q/lib/$so" ] || continue
-		[ -e "$tree/lib/aarch64-linux-gnu/$so" ] || die "QEMU needs $so, which is not in its packages"
-		ln -s "$(realpath "$tree/lib/aarch64-linux-gnu/$so")" "$share/q/lib/$so"
-		copy_libs "$share/q/lib/$so"
-	done
-}
-ln -s "$tree/bin/qemu-system-aarch64" "$share/q/"
-ln -s "$(realpath "$tree/lib/ld-linux-aarch64.so.1")" "$share/q/ld.so"
-copy_libs "$tree/bin/qemu-system-aarch64"
+# not all of its packages: the share lies in the host's memory
+with_libs qemu usr/bin/qemu-system-aarch64 "$share/q"
 
 load()
 {

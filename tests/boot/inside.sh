@@ -51,12 +51,13 @@ wanted()
 }
 
 # What a run may leave behind, one name a line. Sockets, pids, temp files: all would be seen.
+# lkvm makes a root file system where there is none.
 traces()
 {
 	# shellcheck disable=SC2012
 	for d in "$HOME" "$HOME"/.lkvm "$HOME"/.realmtool /tmp /run /run/realmtool /dev/shm /var/tmp; do
 		[ -d "$d" ] && ls -A "$d" | sed "s,^,$d/,"
-	done | grep -v "^$WORK"
+	done | grep -v -e "^$WORK" -e '/\.lkvm$' -e '/\.lkvm/default$'
 	for p in /proc/[0-9]*; do
 		case $(readlink "$p/exe" 2>/dev/null) in
 		"$RT"*) echo "process ${p#/proc/}" ;;

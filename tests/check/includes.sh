@@ -12,7 +12,7 @@ sources()
 }
 
 # A room may include itself and the rooms named here, all of which lie below it. Devices know the
-# ground floor only, so they can be tested without KVM and without a realm.
+# ground floor only, and their PCI transport the bus, so they can be tested without a realm.
 # shellcheck disable=SC2016 # the $ are awk's
 sources | xargs awk '
 	BEGIN {
@@ -20,7 +20,7 @@ sources | xargs awk '
 		below["realm"] = "vmm/core"
 		below["vmm/board"] = "vmm/core"
 		below["fdt"] = "vmm/board vmm/core"
-		below["virtio"] = "vmm/core"
+		below["virtio"] = "vmm/board vmm/core"
 		below["vfio"] = "vmm/board realm vmm/core"
 		below["vmm"] = "virtio vfio fdt vmm/board realm vmm/core"
 	}

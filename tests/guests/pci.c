@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * The PCI bus, driven by hand: enumeration through ECAM, BARs sized and moved, a disk behind
- * virtio-pci with the wire (INTx) and, where there is an ITS, with messages (MSI-X) that are masked,
- * pending and unmasked.
+ * virtio-pci with the wire (INTx) and, where there is an ITS, with messages (MSI-X) that are
+ * masked, pending and unmasked.
  *
  * The disk: sector N holds "sector NNNNNNNN", blanks, a line feed. Sector 40 is overwritten.
  */
@@ -68,8 +68,7 @@ static bool find_disk(void)
 {
 	unsigned int found = 0;
 
-	check_eq(rd32(config(0, 0)) >> 16 != 0xffff && rd32(config(0, 0) + CLASS) >> 8 == 0x060000, 1,
-		 "a host bridge is function 0");
+	check_eq(rd32(config(0, 0) + CLASS) >> 8, 0x060000, "a host bridge is function 0");
 	check_eq(rd32(config(31, 7)), 0xffffffff, "where no function is, reads give ones");
 	check_eq(rd16(config(31, 7) + 2), 0xffff, "in other widths, too");
 	check_eq(rd32(io(ECAM + 0x0ffff000)), 0xffffffff, "there is no other bus");
@@ -117,7 +116,8 @@ static void test_bars(void)
 {
 	u32 first = rd32(fn + BAR0), size;
 
-	check(first >= WINDOW && first < 0x80000000 && !(first & 0xf), "BAR 0 has an address at once");
+	check(first >= WINDOW && first < 0x80000000 && !(first & 0xf),
+	      "BAR 0 has an address at once");
 	wr32(fn + BAR0, ~0U);
 	size = ~(rd32(fn + BAR0) & ~0xfU) + 1;
 	check(size >= PAGE && !(size & (size - 1)), "and a size that is a power of 2");

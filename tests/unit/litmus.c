@@ -175,8 +175,8 @@ static bool is_asked(const struct litmus *l, unsigned int t, unsigned int i)
 }
 
 /*
- * A plain access to a variable that no other thread knows, and whose value nobody asks for, makes no
- * difference: what orders it orders what depends on it, too.
+ * A plain access to a variable that no other thread knows, and whose value nobody asks for, makes
+ * no difference: what orders it orders what depends on it, too.
  */
 static bool matters(const struct litmus *l, unsigned int t, unsigned int i)
 {

@@ -5,9 +5,9 @@
  *
  * There is one memory that all threads see alike, as on Arm (version 8) and on x86. What is weak is
  * the order in which a thread's accesses reach it:
- *  - LITMUS_ARM: any order, but for a fence, an acquiring load (before all that follows), a releasing
- *    store (after all that precedes), accesses to the same variable, and a store that depends on the
- *    outcome of a load. Acquire after release is not ordered, as with LDAPR.
+ *  - LITMUS_ARM: any order, but for a fence, an acquiring load (before all that follows), a
+ *    releasing store (after all that precedes), accesses to the same variable, and a store that
+ *    depends on the outcome of a load. Acquire after release is not ordered, as with LDAPR.
  *  - LITMUS_TSO: program order, but a load may overtake stores.
  * A load may take the value of a store of its own thread that has not reached the memory yet.
  */

@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Runs each unit test program of a folder and counts its tests. Usage: run.sh FOLDER
+# Runs each unit test program of a folder, and the conformance driver beside it, and counts their tests.
+# Usage: run.sh FOLDER
 # Last line: "N passed, N failed[, N skipped]". Exit code 1 if one failed or none ran.
 dir=$1
 pass=0 fail=0 skip=0
-for t in "$dir"/test_*; do
+for t in "$dir"/test_* "$dir"/../conformance/conformance; do
 	case $t in *.o|*.d) continue ;; esac
 	[ -x "$t" ] || continue
-	out=$(CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$t" 2>&1)
+	out=$(CMOCKA_MESSAGE_OUTPUT=TAP timeout 600 "$t" 2>&1)
 	rc=$?
 	# cmocka 1.1.5 writes "not ok N # SKIP name"
 	s=$(printf '%s\n' "$out" | grep -cE '^(not )?ok .*# SKIP')

@@ -66,6 +66,12 @@ static int fake_uring(void)
 	return uring_ret;
 }
 
+/* Only passt is installed. */
+static char *fake_find(const char *name)
+{
+	return strcmp(name, "passt") ? NULL : strdup("/opt/bin/passt");
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -75,7 +81,7 @@ static int setup(void **state)
 		return -1;
 	env = (struct check_env){
 		.root = root, .release = "7.3.0", .machine = "aarch64", .page_size = 4096,
-		.uring = fake_uring,
+		.uring = fake_uring, .find = fake_find,
 	};
 	want = (struct check_want){ NULL };
 	uring_ret = 0;
@@ -368,6 +374,7 @@ static void linux_7_3(void **state)
 	put("/dev/vfio/7", "");
 	put("/dev/vfio/12", "");
 	put("/dev/iommu", "");
+	put("/dev/net/tun", "");
 	put("/dev/vhost-net", "");
 	put("/sys/kernel/iommu_groups/0/type", "DMA\n");
 	put("/sys/kernel/iommu_groups/1/type", "DMA\n");
@@ -397,7 +404,13 @@ static void linux_7_3(void **state)
 	assert_value("device.vfio.value", "true");
 	assert_true(says("VFIO", "and 2 groups"));
 	assert_value("device.iommufd.value", "true");
+	assert_value("device.tun.value", "true");
 	assert_value("device.vhost_net.value", "true");
+	assert_value("device.vhost_vsock.value", "false");
+	assert_true(says("vhost-vsock", "No such file"));
+	assert_value("program.passt.value", "\"/opt/bin/passt\"");
+	assert_value("program.virtiofsd.state", "\"no\"");
+	assert_true(says("qemu-storage-d.", "not in PATH"));
 	assert_value("device.io_uring.value", "true");
 	assert_value("device.huge_pages_free.value", "60");
 	assert_true(says("huge pages", "transparent: madvise; of 2 MiB for --hugetlbfs: 60 of 64"));

@@ -254,6 +254,56 @@ static void every_virtio_node_is_coherent(void **state)
 	assert_int_equal(nr, 60);
 }
 
+static void pci_bus(void **state)
+{
+	static const char pci[] = "/pci@40000000";
+	struct dt_machine m = machine(1, 0);
+	const fdt32_t *map;
+	int len;
+
+	(void)state;
+	build(&m);
+	assert_int_equal(fdt_path_offset(blob, pci), -FDT_ERR_NOTFOUND);
+	m.pci = true;
+	build(&m);
+	assert_str(pci, "device_type", "pci");
+	assert_str(pci, "compatible", "pci-host-ecam-generic");
+	assert_prop(pci, "#address-cells", 3);
+	assert_prop(pci, "#size-cells", 2);
+	assert_prop(pci, "#interrupt-cells", 1);
+	assert_prop(pci, "bus-range", 0, 0);
+	assert_prop(pci, "reg", 0, 0x40000000, 0, 0x10000000);
+	assert_prop(pci, "ranges", 0x01000000, 0, 0, 0, 0, 0, 0x10000,
+		    0x02000000, 0, 0x50000000, 0, 0x50000000, 0, 0x30000000);
+	assert_true(has(pci, "dma-coherent"));
+	assert_prop(pci, "interrupt-map-mask", 0xf800, 0, 0, 7);
+	assert_prop(pci, "msi-map", 0, 2, 0, 0x10000);
+	/* pin A of device n is SPI 64 + n, level */
+	map = fdt_getprop(blob, node(pci), "interrupt-map", &len);
+	assert_non_null(map);
+	assert_int_equal(len, 32 * 10 * 4);
+	for (uint32_t i = 0; i < 32; i++) {
+		const uint32_t want[] = { i << 11, 0, 0, 1, 1, 0, 0, 0, 64 + i, 4 };
+
+		for (unsigned int k = 0; k < ARRAY_SIZE(want); k++)
+			assert_int_equal(fdt32_to_cpu(map[10 * i + k]), want[k]);
+	}
+	/* the parents of these phandles take as many cells as the map has */
+	assert_prop("/intc@3fff0000", "phandle", 1);
+	assert_prop("/intc@3fff0000", "#address-cells", 2);
+	assert_prop("/intc@3fff0000", "#interrupt-cells", 3);
+
+	m.its = false;
+	build(&m);
+	assert_false(has(pci, "msi-map"));
+	m.pci_mem64_base = 0x1000000000;
+	m.pci_mem64_size = 0x400000000;
+	build(&m);
+	assert_prop(pci, "ranges", 0x01000000, 0, 0, 0, 0, 0, 0x10000,
+		    0x02000000, 0, 0x50000000, 0, 0x50000000, 0, 0x30000000,
+		    0x43000000, 0x10, 0, 0x10, 0, 4, 0);
+}
+
 static void many_cpus(void **state)
 {
 	struct dt_machine m = machine(512, 60);
@@ -302,20 +352,32 @@ static void same_machine_same_bytes(void **state)
 }
 
 /*
- * The bytes of one machine, as a hash (FNV-1a). A change here changes the measurement of every
+ * The bytes of two machines, as hashes (FNV-1a). A change here changes the measurement of every
  * realm: it must be wanted, and told in the change log.
  */
 static void bytes_do_not_drift(void **state)
 {
-	struct dt_machine m = machine(2, 3);
-	uint64_t hash = 0xcbf29ce484222325;
+	static const struct {
+		unsigned int virtio;
+		bool pci;
+		uint64_t hash;
+	} want[] = {
+		{ 3, false, 0xc6aa1e1d1ef745af },
+		{ 0, true, 0xea5740e3661a3f4a },
+	};
 
 	(void)state;
-	m.psci_smc = true;
-	build(&m);
-	for (size_t i = 0; i < sizeof(blob); i++)
-		hash = (hash ^ blob[i]) * 0x100000001b3;
-	assert_int_equal(hash, 0xc6aa1e1d1ef745af);
+	for (unsigned int k = 0; k < ARRAY_SIZE(want); k++) {
+		struct dt_machine m = machine(2, want[k].virtio);
+		uint64_t hash = 0xcbf29ce484222325;
+
+		m.psci_smc = true;
+		m.pci = want[k].pci;
+		build(&m);
+		for (size_t i = 0; i < sizeof(blob); i++)
+			hash = (hash ^ blob[i]) * 0x100000001b3;
+		assert_int_equal(hash, want[k].hash);
+	}
 }
 
 static void what_does_not_fit(void **state)
@@ -669,6 +731,7 @@ int main(void)
 		cmocka_unit_test(without_this_and_that),
 		cmocka_unit_test(uarts_and_their_names),
 		cmocka_unit_test(every_virtio_node_is_coherent),
+		cmocka_unit_test(pci_bus),
 		cmocka_unit_test(many_cpus),
 		cmocka_unit_test(same_machine_same_bytes),
 		cmocka_unit_test(bytes_do_not_drift),

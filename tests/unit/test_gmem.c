@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "realm/ipa.h"
@@ -259,6 +261,50 @@ static void exclude_keeps_devices_out(void **state)
 	assert_true(excluded_ran);
 }
 
+/* Memory given up: whole pages of it, shared ones, nobody's; of a file by a hole in it. */
+static void discard(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t page = sysconf(_SC_PAGESIZE), done = 0;
+	struct gmem_pin pin = { .cancel = NULL };
+	int fd = memfd_create("ram", 0);
+	ipa_t at = BASE + SZ_1G;
+	struct stat st;
+	uint8_t *mem;
+	void *p;
+
+	assert_int_equal(ftruncate(fd, 16 * page), 0);
+	mem = mmap(NULL, 16 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(mem, MAP_FAILED);
+	memset(mem, 0x55, 16 * page);
+	assert_int_equal(gmem_add(&f->gm, at, 16 * page, mem, fd, NULL), 0);
+
+	gmem_enter(&f->gm);
+	assert_int_equal(gmem_discard(&f->gm, at + 1, 3 * page, &done), 0);
+	assert_int_equal(done, 2 * page);
+	assert_true(mem[page - 1] == 0x55 && !mem[page] && !mem[3 * page - 1] &&
+		    mem[3 * page] == 0x55);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, 16 * page);
+	assert_int_equal(gmem_discard(&f->gm, at, page - 1, &done), 0);	/* no page of it */
+	assert_int_equal(done, 2 * page);
+
+	assert_int_equal(gmem_discard(&f->gm, at + 15 * page, 2 * page, &done), -EFAULT);
+	assert_int_equal(gmem_discard(&f->gm, at - page, 2 * page, &done), -EFAULT);
+	assert_int_equal(gmem_discard(&f->gm, at, 0, &done), -EINVAL);
+	assert_int_equal(gmem_discard(&f->gm, at, UINT64_MAX, &done), -EINVAL);
+	assert_int_equal(gmem_pin(&f->gm, &pin, at + 5 * page, 1, &p), 0);
+	assert_int_equal(gmem_discard(&f->gm, at + 4 * page, 4 * page, &done), -EBUSY);
+	assert_true(mem[5 * page] == 0x55);
+	gmem_unpin(&f->gm, &pin);
+	gmem_keep(&f->gm, at);
+	assert_int_equal(gmem_discard(&f->gm, at, 16 * page, &done), -EOPNOTSUPP);
+	assert_int_equal(done, 2 * page);
+	gmem_leave(&f->gm);
+	munmap(mem, 16 * page);
+	close(fd);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -266,6 +312,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(range), T(wrap_around), T(two_regions), T(private_pages), T(the_bit_is_cleared),
 		T(drain_waits_for_pins), T(no_pin_on_private_memory), T(exclude_keeps_devices_out),
+		T(discard),
 	};
 
 	return cmocka_run_group_tests_name("gmem", tests, NULL, NULL);

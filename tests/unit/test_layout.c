@@ -62,6 +62,8 @@ static int teardown(void **state)
 	return 0;
 }
 
+static uint64_t pmem_bytes[2];
+
 static int make(struct layout *out)
 {
 	int ret;
@@ -69,6 +71,7 @@ static int make(struct layout *out)
 	files = (struct loader_files){
 		.kernel = -1, .initrd = -1, .firmware = -1, .dtb = -1,
 		.kernel_path = cfg.kernel, .initrd_path = cfg.initrd, .dtb_path = cfg.dtb,
+		.pmem_size = { pmem_bytes[0], pmem_bytes[1] },
 	};
 	memset(&e, 0, sizeof(e));
 	ret = loader_open(&files, &e);
@@ -239,9 +242,37 @@ static unsigned int virtio_nodes(const void *fdt)
 	return n;
 }
 
+static void virtio_on_pci(void **state)
+{
+	(void)state;
+	good();
+	assert_true(l.pci);
+	assert_true(fdt_path_offset(l.dtb, "/pci@40000000") > 0);
+	/* whatever is on the bus, the devicetree is the same */
+	cfg.nr_disks = 60;
+	cfg.rng = true;
+	good();
+	assert_int_equal(l.nr_virtio, 0);
+	assert_int_equal(virtio_nodes(l.dtb), 0);
+	cfg.nr_disks = CFG_MAX_DISKS;
+	good();
+	/* without an ITS mmio is the default, which is the options' decision, too */
+	cfg.nr_disks = 1;
+	cfg.irqchip = IRQCHIP_GICV3;
+	good();
+	assert_false(l.pci);
+	assert_int_equal(virtio_nodes(l.dtb), 2);
+	assert_true(fdt_path_offset(l.dtb, "/pci@40000000") < 0);
+	cfg.transport = TRANSPORT_PCI;
+	good();
+	assert_true(l.pci);
+	assert_int_equal(virtio_nodes(l.dtb), 0);
+}
+
 static void virtio(void **state)
 {
 	(void)state;
+	cfg.transport = TRANSPORT_MMIO;
 	good();
 	assert_int_equal(l.nr_virtio, 0);
 	assert_int_equal(virtio_nodes(l.dtb), 0);
@@ -360,9 +391,10 @@ static void what_counts(void **state)
 
 	(void)state;
 	cfg.params = (char *)"a";
+	cfg.transport = TRANSPORT_MMIO;
 	good();
 	was = cfg;
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 9; i++) {
 		cfg = was;
 		switch (i) {
 		case 0: cfg.cpus++; break;
@@ -373,6 +405,7 @@ static void what_counts(void **state)
 		case 5: cfg.mode = MODE_PLAIN; break;		/* PSCI's conduit */
 		case 6: cfg.pmu = true; break;
 		case 7: cfg.kaslr_seed_set = true; cfg.kaslr_seed = 1; break;
+		case 8: cfg.transport = TRANSPORT_PCI; break;
 		}
 		assert_int_equal(make(&other), 0);
 		assert_memory_not_equal(other.dtb, l.dtb, MAP_DTB_SIZE);
@@ -498,12 +531,36 @@ static void refused(void **state)
 	bad(-ENOENT, "Unable to open kernel /nonexistent");
 }
 
+/* Above RAM, aligned, in the order of the options; the address space is wide enough for them. */
+static void pmem(void **state)
+{
+	cfg.mode = MODE_PLAIN;
+	cfg.mem = 512 * SZ_1M;
+	cfg.nr_pmems = 2;
+	cfg.pmem[0].path = strdup("a");
+	cfg.pmem[1].path = strdup("b");
+	pmem_bytes[0] = SZ_2M;
+	pmem_bytes[1] = 3 * SZ_1G;
+	good();
+	assert_int_equal(l.pmem[0].base, 0xa0000000);
+	assert_int_equal(l.pmem[0].size, SZ_2M);
+	assert_int_equal(l.pmem[1].base, 0xc0000000);
+	assert_int_equal(l.pmem[1].size, 3 * SZ_1G);
+	assert_int_equal(l.split.bits, 33);
+	pmem_bytes[1] = UINT64_C(1) << 52;
+	bad(-E2BIG, "give less RAM or a smaller file");
+	pmem_bytes[1] = UINT64_MAX - SZ_2M + 1;
+	bad(-E2BIG, "--pmem b");
+	pmem_bytes[0] = pmem_bytes[1] = 0;
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(width), T(placement), T(gic), T(mpidr), T(virtio), T(reproducible),
-		T(what_counts), T(rim_params), T(user_dtb), T(bad_dtb), T(refused),
+		T(width), T(placement), T(gic), T(mpidr), T(virtio), T(virtio_on_pci),
+		T(reproducible), T(what_counts), T(rim_params), T(user_dtb), T(bad_dtb), T(refused),
+		T(pmem),
 	};
 
 	log_set_level(LOG_WARNING);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The barriers of the rings. x86 orders nearly everything by itself, so no run there misses one. Here
- * the code of virtio/vq*.c runs on a real ring and tells each access that it makes; what it told
- * becomes one thread of a litmus test, a driver that keeps to the specification the other. The test
- * must have no bad outcome in a weak memory model, and must have one as soon as any single barrier is
- * taken out. A barrier that is added and not needed fails it too.
+ * The barriers of the rings. x86 orders nearly everything by itself, so no run there misses one.
+ * Here the code of virtio/vq*.c runs on a real ring and tells each access that it makes; what it
+ * told becomes one thread of a litmus test, a driver that keeps to the specification the other. The
+ * test must have no bad outcome in a weak memory model, and must have one as soon as any single
+ * barrier is taken out. A barrier that is added and not needed fails it too.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -153,7 +153,7 @@ static void textbook_dependencies(void **state)
 	assert_true(litmus_bad(&l, LITMUS_ARM, NULL));
 }
 
-/* ---- what the rings tell ---------------------------------------------------------------------- */
+/* ---- what the rings tell --------------------------------------------------------------------- */
 
 struct site {
 	const char *file;
@@ -399,7 +399,7 @@ static void judge(struct fixture *f)
 	}
 }
 
-/* ---- fields of the rings ---------------------------------------------------------------------- */
+/* ---- fields of the rings --------------------------------------------------------------------- */
 
 static struct vring_packed_desc *pdesc(struct fixture *f, unsigned int i)
 {
@@ -440,7 +440,7 @@ static void *irq_wish(struct fixture *f)
 	return f->event_idx ? (void *)&f->r->avail->ring[NUM] : (void *)&f->r->avail->flags;
 }
 
-/* ---- the properties --------------------------------------------------------------------------- */
+/* ---- the properties -------------------------------------------------------------------------- */
 
 /*
  * The device finds nothing and asks for a kick, while the driver adds a chain and looks whether one
@@ -635,7 +635,7 @@ static void barriers(void **state)
 
 	for (int packed = 0; packed < 2; packed++)
 		for (int event_idx = 0; event_idx < 2; event_idx++) {
-			/* Silent because it said so, and because the place asked for lies behind. */
+			/* Silent because it said so, or as the place asked for lies behind. */
 			for (unsigned int rounds = 1; rounds <= 2; rounds++) {
 				begin(f, packed, event_idx);
 				no_lost_kick(f, rounds, look_in_vain);
@@ -660,7 +660,8 @@ static void barriers(void **state)
 		const struct site *s = &f->site[i];
 
 		if (!s->found)
-			fail_msg("%s:%d: nothing goes wrong without this barrier", s->file, s->line);
+			fail_msg("%s:%d: nothing goes wrong without this barrier", s->file,
+				 s->line);
 		/* Why the machines of most developers do not show it. */
 		assert_int_equal(s->found_tso, s->op == LITMUS_FENCE);
 	}

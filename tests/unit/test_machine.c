@@ -973,12 +973,54 @@ static void kicks(struct fake_cpu *c, void *ctx)
 	fake_poweroff(c);
 }
 
+/* The same on the PCI bus: configuration space, a BAR that is moved, the kick of its queue. */
+static void pci_kicks(struct fake_cpu *c, void *ctx)
+{
+	ipa_t bit = rig.m.realm.split.shared, fn = (MAP_ECAM_BASE + (1 << 15)) | bit;
+	ipa_t bar = MAP_PCI_MEM_BASE + 0x200000;
+	unsigned int runs;
+
+	(void)ctx;
+	fake_expect_eq(fake_read(c, fn, 4), 0x10441af4);
+	fake_expect_eq(fake_read(c, fn + (1 << 15), 4), 0xffffffff);
+	fake_write(c, fn + 0x10, bar, 4);
+	fake_write(c, fn + 4, 6, 2);
+	fake_expect(fake_ioeventfd_at((bar + 0x3000) | bit, 2));
+	bar |= bit;
+	fake_expect_eq(fake_read(c, bar + 0x12, 2), 1);		/* num_queues */
+	runs = fake_count(KVM_RUN);
+	fake_write(c, bar + 0x3000, 0, 2);
+	fake_expect_eq(fake_count(KVM_RUN), runs);
+	fake_write(c, bar + 0x3004, 0, 2);
+	fake_expect_eq(fake_count(KVM_RUN), runs + 1);
+	/* vector 0, unmasked: the ITS gets it where KVM knows it */
+	fake_write(c, bar + 0x4000, rig.m.gic.its_base + 0x10040, 8);
+	fake_write(c, bar + 0x4008, 0x42, 8);
+	fake_write(c, fn + fake_read(c, fn + 0x34, 1), 0, 1);
+	fake_poweroff(c);
+}
+
+static void test_pci_kicks(void **state)
+{
+	(void)state;
+	for (enum realm_mode mode = MODE_PLAIN; mode <= MODE_EMULATED; mode++) {
+		begin(&fake_linux_7_3, mode, pci_kicks);
+		rig.cfg.rng = true;
+		create();
+		assert_int_equal(fake_irqfd_count(MAP_VIRTIO_SPI), -1);
+		assert_int_equal(fake_ioeventfds(), 0);
+		assert_int_equal(rig_run(&rig), END_POWEROFF);
+		finish();
+	}
+}
+
 static void test_kicks(void **state)
 {
 	(void)state;
 	for (enum realm_mode mode = MODE_PLAIN; mode <= MODE_EMULATED; mode++) {
 		begin(&fake_linux_7_3, mode, kicks);
 		rig.cfg.rng = true;
+		rig.cfg.transport = TRANSPORT_MMIO;
 		create();
 		assert_int_equal(fake_irqfd_count(MAP_VIRTIO_SPI), 0);
 		assert_int_equal(fake_irqfd_count(MAP_VIRTIO_SPI + 1), -1);
@@ -1185,6 +1227,7 @@ int main(void)
 		cmocka_unit_test_teardown(dead, clean_up),
 		cmocka_unit_test_teardown(interrupted, clean_up),
 		cmocka_unit_test_teardown(test_kicks, clean_up),
+		cmocka_unit_test_teardown(test_pci_kicks, clean_up),
 		cmocka_unit_test_teardown(test_flash, clean_up),
 		cmocka_unit_test_teardown(each_call_fails, clean_up),
 		cmocka_unit_test_teardown(no_such_cpu, clean_up),

@@ -1090,6 +1090,7 @@ static void test_accesses(void **state)
 	FOR_EACH(k) {
 		begin(k, accesses);
 		rig.cfg.rng = true;
+		rig.cfg.transport = TRANSPORT_MMIO;
 		create();
 		assert_int_equal(rig.m.gic.dist, MAP_GICD_BASE);
 		run();
@@ -1576,6 +1577,7 @@ static void fail_each(const struct kernel *k)
 		rig.cfg.cpus = 2;
 		rig.cfg.mem = SZ_1G;
 		rig.cfg.rng = true;
+		rig.cfg.transport = TRANSPORT_MMIO;	/* has more calls that can fail */
 		rig.cfg.sve_max_vl = 256;
 		rig.cfg.rmi_psci_user = true;
 		fake_fail_nth(n, ENOMEM);

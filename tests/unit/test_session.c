@@ -589,6 +589,123 @@ static void dump_dtb(void **state)
 	refused(-ENOENT, "--dump-dtb /nonexistent/dtb");
 }
 
+/* ---- devices with an end on the host ---------------------------------------------------------- */
+
+/* Their files are in a folder of their own. Returns the one to go back to. */
+static int go_away(char dir[])
+{
+	int back = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(back >= 0);
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	return back;
+}
+
+static void go_back(int back, const char *dir)
+{
+	assert_int_equal(fchdir(back), 0);
+	assert_int_equal(rmdir(dir), 0);
+	close(back);
+}
+
+/* What was written before the reset is in the file; of a file that is not to be changed it is gone. */
+static void uses_pmem(struct fake_cpu *c, void *ctx)
+{
+	const ipa_t kept = 0xa0000000, dropped = 0xc0000000;	/* above RAM, each at 512 MiB */
+	bool second = fake_boot(c) == 2;
+
+	(void)ctx;
+	say(c, ".");
+	fake_expect_eq(fake_read(c, kept + 8, 4), second ? 0x1234 : 0);
+	fake_expect_eq(fake_read(c, dropped + 8, 4), 0);
+	fake_write(c, kept + 8, 0x1234, 4);
+	fake_write(c, dropped + 8, 0x5678, 4);
+	if (second)
+		fake_poweroff(c);
+	fake_system_reset(c);
+}
+
+static void pmem(void **state)
+{
+	char dir[] = "/tmp/session.XXXXXX";
+	int fd, back = go_away(dir);
+	uint32_t word[2];
+
+	(void)state;
+	cfg.nr_pmems = 2;
+	for (unsigned int i = 0; i < 2; i++) {
+		cfg.pmem[i].path = strdup("pmem.XXXXXX");
+		fd = mkstemp(cfg.pmem[i].path);
+		assert_int_equal(ftruncate(fd, SZ_2M), 0);
+		close(fd);
+	}
+	cfg.pmem[1].readonly = true;
+	cfg.mem = 512 * SZ_1M;
+	fake_set_guest(0, uses_pmem, NULL);
+	assert_int_equal(run(), 0);
+	assert_int_equal(fake_boots(), 2);
+	for (unsigned int i = 0; i < 2; i++) {
+		fd = open(cfg.pmem[i].path, O_RDWR | O_CLOEXEC);
+		assert_int_equal(pread(fd, &word[i], 4, 8), 4);
+		assert_int_equal(ftruncate(fd, SZ_2M + 4096), 0);
+		close(fd);
+	}
+	assert_int_equal(word[0], 0x1234);
+	assert_int_equal(word[1], 0);
+	refused(-EINVAL, "truncate -s 4M makes it one");
+	cfg.ipa_bits = 32;
+	assert_int_equal(truncate(cfg.pmem[0].path, 4 * SZ_1G), 0);
+	assert_int_equal(truncate(cfg.pmem[1].path, SZ_2M), 0);
+	fake_reset(&fake_linux_7_3);
+	assert_int_equal(run(), -EINVAL);
+	assert_non_null(strstr(e.msg, "use --ipa-bits 33"));
+	cfg.ipa_bits = 0;
+	for (unsigned int i = 0; i < 2; i++)
+		unlink(cfg.pmem[i].path);
+	refused(-ENOENT, "--pmem");
+	for (unsigned int i = 0; i < 2; i++)
+		free(cfg.pmem[i].path);
+	go_back(back, dir);
+}
+
+static void sees_sockets(struct fake_cpu *c, void *ctx)
+{
+	(void)ctx;
+	fake_expect_eq(access("port.sock", F_OK), 0);
+	fake_expect_eq(access("v.sock", F_OK), 0);
+	say(c, ".");
+	if (fake_boot(c) == 3)
+		fake_poweroff(c);
+	fake_system_reset(c);
+}
+
+/* Sockets and ptys are there over resets, and gone in the end. */
+static void sockets(void **state)
+{
+	char dir[] = "/tmp/session.XXXXXX";
+	int back = go_away(dir);
+
+	(void)state;
+	cfg.balloon = true;
+	cfg.nr_ports = 2;
+	cfg.port[0] = (struct cfg_port){ "a", "port.sock" };
+	cfg.port[1] = (struct cfg_port){ "b", NULL };
+	cfg.vsock = (struct cfg_vsock){ 3, "v.sock" };
+	for (int threads = -1; threads <= 1; threads++) {
+		cfg.io_threads = threads;
+		cfg.console = threads ? CONSOLE_SERIAL : CONSOLE_VIRTIO;
+		fake_reset(&fake_linux_7_3);
+		fake_set_guest(0, sees_sockets, NULL);
+		assert_int_equal(run(), 0);
+		assert_int_equal(access("port.sock", F_OK), -1);
+		assert_int_equal(access("v.sock", F_OK), -1);
+	}
+	cfg.port[0].path = "/nonexistent/port";
+	refused(-ENOENT, "cannot make the socket /nonexistent/port");
+	go_back(back, dir);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -601,6 +718,7 @@ int main(void)
 		T(not_arm64),
 #endif
 		T(each_call_fails), T(measurement), T(expected_rim), T(dump_dtb),
+		T(pmem), T(sockets),
 	};
 
 	log_set_level(LOG_WARNING);

@@ -1006,8 +1006,8 @@ static void cancel_in_the_kernel(void **state)
 	assert_int_equal(blkio_new(&en.loop, p[0], "pipe", 8, false, &en.owner, &en.io, &e), 0);
 	assert_true(blkio_uses_uring(en.io));
 	blkio_queue(en.io, &req);
-	blkio_submit(en.io);
-	blkio_wait(en.io, 20);
+	blkio_submit(en.io, 0, 0);
+	blkio_wait(&en.io, 1, 20);
 	blkio_reap(en.io);
 	assert_int_equal(en.done, 0);
 	blkio_cancel(en.io, &req);
@@ -1030,7 +1030,7 @@ static void cancel_in_the_kernel(void **state)
 
 	assert_int_equal(write(p[1], "12345678", 8), 8);
 	blkio_queue(en.io, &req);
-	blkio_submit(en.io);
+	blkio_submit(en.io, 0, 0);
 	for (int i = 0; i < 100 && en.done < 3; i++)
 		loop_once(&en.loop, 100);
 	assert_int_equal(en.res, 8);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The console: both directions, a host that does not keep up, a guest that does not read. */
+#include <linux/virtio_console.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -37,6 +38,10 @@ static void host_readable(void *ctx)
 	f->readable++;
 }
 
+static bool packed;		/* all tests run on both kinds of rings */
+
+#define F_RING (packed ? VD_F_PACKED | VD_F_IN_ORDER : 0)
+
 static int setup_common(void **state, bool realm)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -46,9 +51,10 @@ static int setup_common(void **state, bool realm)
 
 	f->room = SIZE_MAX;
 	vd_init(&f->vd, realm);
+	f->vd.env.packed = packed;
 	assert_int_equal(virtio_console_new(&f->vd.env, &io, &dev, &e), 0);
 	vd_attach(&f->vd, dev);
-	vd_start(&f->vd, VD_F_MODERN | VD_F(0), 2, 16);
+	vd_start(&f->vd, VD_F_MODERN | VD_F(0) | F_RING, 2, 16);
 	vd_pump(&f->vd, 0);
 	*state = f;
 	return 0;
@@ -166,7 +172,7 @@ static void reset_while_stuck(void **state)
 		} else {
 			vd_set(&f->vd, VIRTIO_MMIO_STATUS, 0);
 			virtio_console_writable(f->vd.dev);
-			vd_start(&f->vd, VD_F_MODERN, 2, 16);
+			vd_start(&f->vd, VD_F_MODERN | F_RING, 2, 16);
 		}
 		assert_int_equal(f->out_len, 3);
 		f->room = SIZE_MAX;
@@ -243,7 +249,7 @@ static void input_before_the_driver(void **state)
 	vd_set(&f->vd, VIRTIO_MMIO_STATUS, 0);
 	assert_int_equal(virtio_console_input(f->vd.dev, "early ", 6), 6);
 	assert_int_equal(virtio_console_input(f->vd.dev, "bird", 4), 4);
-	vd_start(&f->vd, VD_F_MODERN, 2, 16);
+	vd_start(&f->vd, VD_F_MODERN | F_RING, 2, 16);
 	vd_add(&f->vd, RX, &(struct vq_seg){ VD_DATA, 64 }, 1, 0);
 	vd_kick(&f->vd, RX);
 	u = vd_wait(&f->vd, RX);
@@ -299,15 +305,385 @@ static void bad_buffers(void **state)
 	assert_false(vd_get(&f->vd, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
 }
 
+/* ---- more than one port ---- */
+
+#define PORTS		2	/* beside the first */
+#define CTRL_RX		2
+#define CTRL_TX		3
+#define PORT_RX(n)	(2 + 2 * (n))
+#define PORT_TX(n)	(3 + 2 * (n))
+#define CTRL_BUF	(VD_DATA + 0x200000)	/* 64 bytes for each buffer of messages */
+#define MULTI		(VD_F_MODERN | VD_F(VIRTIO_CONSOLE_F_MULTIPORT))
+
+struct multi {
+	struct fixture f;
+	struct fixture host[PORTS];
+	unsigned int gone, next_buf, seen;
+};
+
+static void host_gone(void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->refused = 1000;
+}
+
+static void give_message_buffers(struct multi *m, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++, m->next_buf++)
+		vd_add(&m->f.vd, CTRL_RX,
+		       &(struct vq_seg){ CTRL_BUF + 64 * m->next_buf, 64 }, 1, 0);
+	vd_kick(&m->f.vd, CTRL_RX);
+	vd_pump(&m->f.vd, 0);
+}
+
+/* The next message must be this one. Returns what follows its header. */
+static const uint8_t *expect(struct multi *m, uint32_t id, uint16_t event, uint16_t value,
+			     uint32_t more)
+{
+	const uint8_t *p = vd_ptr(&m->f.vd, CTRL_BUF + 64 * m->seen++);
+	struct virtio_console_control c;
+	struct vring_used_elem u;
+
+	assert_true(vd_used(&m->f.vd, CTRL_RX, &u));
+	memcpy(&c, p, sizeof(c));
+	assert_int_equal(c.id, id);
+	assert_int_equal(c.event, event);
+	assert_int_equal(c.value, value);
+	assert_int_equal(u.len, sizeof(c) + more);
+	return p + sizeof(c);
+}
+
+static void expect_none(struct multi *m)
+{
+	struct vring_used_elem u;
+
+	assert_false(vd_used(&m->f.vd, CTRL_RX, &u));
+}
+
+static void say(struct multi *m, uint32_t id, uint16_t event, uint16_t value)
+{
+	struct virtio_console_control c = { id, event, value };
+
+	memcpy(vd_ptr(&m->f.vd, VD_DATA + 0x300000), &c, sizeof(c));
+	vd_add(&m->f.vd, CTRL_TX, &(struct vq_seg){ VD_DATA + 0x300000, sizeof(c) }, 1, 1);
+	vd_kick(&m->f.vd, CTRL_TX);
+	vd_wait(&m->f.vd, CTRL_TX);
+	vd_pump(&m->f.vd, 0);
+}
+
+static int setup_ports(void **state, bool terminal)
+{
+	struct multi *m = calloc(1, sizeof(*m));
+	struct virtio_console_io io = { host_write, &m->f, host_readable };
+	struct virtio_console_port port[PORTS];
+	struct virtio_dev *dev;
+	struct err e;
+
+	m->f.room = SIZE_MAX;
+	for (int i = 0; i < PORTS; i++) {
+		m->host[i].room = SIZE_MAX;
+		port[i] = (struct virtio_console_port){
+			i ? "second" : "first",
+			{ host_write, &m->host[i], host_readable, host_gone },
+		};
+	}
+	vd_init(&m->f.vd, false);
+	m->f.vd.env.packed = packed;
+	assert_int_equal(virtio_console_new_ports(&m->f.vd.env, terminal ? &io : NULL, port, PORTS,
+						  &dev, &e), 0);
+	vd_attach(&m->f.vd, dev);
+	*state = m;
+	return 0;
+}
+
+static int setup_multi(void **state)
+{
+	return setup_ports(state, true);
+}
+
+static int setup_headless(void **state)
+{
+	return setup_ports(state, false);
+}
+
+static int teardown_multi(void **state)
+{
+	struct multi *m = *state;
+
+	vd_destroy(&m->f.vd);
+	for (int i = 0; i < PORTS; i++)
+		assert_int_equal(m->host[i].refused, 1000);
+	free(m);
+	return 0;
+}
+
+static void start_multi(struct multi *m)
+{
+	vd_start(&m->f.vd, MULTI | F_RING, 4 + 2 * PORTS, 32);
+	m->next_buf = m->seen = 0;
+	vd_pump(&m->f.vd, 0);
+}
+
+static void ports(void **state)
+{
+	struct multi *m = *state;
+	struct vdriver *vd = &m->f.vd;
+	const uint8_t *p;
+	struct vring_used_elem u;
+
+	assert_true(vd_features(vd) & VD_F(VIRTIO_CONSOLE_F_MULTIPORT));
+	virtio_console_resize(vd->dev, 132, 50);
+	start_multi(m);
+	assert_int_equal(vd_get(vd, VIRTIO_MMIO_CONFIG + 4), 1 + PORTS);
+
+	/* Messages wait for buffers, and for the driver to speak first. */
+	say(m, ~0U, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	give_message_buffers(m, 2);
+	expect(m, 0, VIRTIO_CONSOLE_PORT_ADD, 1, 0);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_ADD, 1, 0);
+	expect_none(m);
+	give_message_buffers(m, 20);
+	expect(m, 2, VIRTIO_CONSOLE_PORT_ADD, 1, 0);
+	expect_none(m);
+
+	say(m, 0, VIRTIO_CONSOLE_PORT_READY, 1);
+	expect(m, 0, VIRTIO_CONSOLE_CONSOLE_PORT, 1, 0);
+	expect(m, 0, VIRTIO_CONSOLE_PORT_OPEN, 1, 0);
+	p = expect(m, 0, VIRTIO_CONSOLE_RESIZE, 1, 4);
+	assert_memory_equal(p, ((const uint8_t[]){ 132, 0, 50, 0 }), 4);
+	say(m, 2, VIRTIO_CONSOLE_PORT_READY, 1);
+	p = expect(m, 2, VIRTIO_CONSOLE_PORT_NAME, 1, 6);
+	assert_memory_equal(p, "second", 6);
+	expect_none(m);
+
+	/* The host's end comes and goes. */
+	virtio_console_port_open(vd->dev, 1, true);	/* the guest has not made it yet */
+	expect_none(m);
+	virtio_console_port_open(vd->dev, 2, true);
+	virtio_console_port_open(vd->dev, 2, true);
+	expect(m, 2, VIRTIO_CONSOLE_PORT_OPEN, 1, 0);
+	expect_none(m);
+	say(m, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_NAME, 1, 5);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_OPEN, 1, 0);
+	virtio_console_port_open(vd->dev, 1, false);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_OPEN, 0, 0);
+	virtio_console_resize(vd->dev, 80, 24);
+	p = expect(m, 0, VIRTIO_CONSOLE_RESIZE, 1, 4);
+	assert_memory_equal(p, ((const uint8_t[]){ 80, 0, 24, 0 }), 4);
+	virtio_console_port_resize(vd->dev, 2, 80, 24);		/* no terminal */
+	expect_none(m);
+
+	/* Data: nothing for who does not listen. */
+	vd_add(vd, PORT_RX(2), &(struct vq_seg){ VD_DATA, 64 }, 1, 0);
+	assert_int_equal(virtio_console_port_input(vd->dev, 2, "for two", 7), 7);
+	vd_kick(vd, PORT_RX(2));
+	vd_pump(vd, 0);
+	assert_false(vd_used(vd, PORT_RX(2), &u));
+	say(m, 2, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	assert_true(vd_used(vd, PORT_RX(2), &u));
+	assert_int_equal(u.len, 7);
+	assert_memory_equal(vd_ptr(vd, VD_DATA), "for two", 7);
+
+	for (int n = 1; n <= PORTS; n++) {
+		memcpy(vd_ptr(vd, VD_DATA), n == 1 ? "one" : "two", 3);
+		vd_add(vd, PORT_TX(n), &(struct vq_seg){ VD_DATA, 3 }, 1, 1);
+		vd_kick(vd, PORT_TX(n));
+		vd_wait(vd, PORT_TX(n));
+	}
+	assert_int_equal(m->host[0].out_len, 3);
+	assert_memory_equal(m->host[0].out, "one", 3);
+	assert_memory_equal(m->host[1].out, "two", 3);
+	assert_int_equal(m->f.out_len, 0);
+}
+
+/* One port that is stuck does not hold up another. */
+static void stuck_port(void **state)
+{
+	struct multi *m = *state;
+	struct vdriver *vd = &m->f.vd;
+	struct vring_used_elem u;
+	uint8_t text[2000] = { 0 };
+	size_t taken;
+
+	start_multi(m);
+	say(m, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	for (int n = 1; n <= PORTS; n++) {
+		say(m, n, VIRTIO_CONSOLE_PORT_READY, 1);
+		say(m, n, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	}
+	m->host[0].room = 3;
+	vd_add(vd, PORT_TX(1), &(struct vq_seg){ VD_DATA, 10 }, 1, 1);
+	vd_add(vd, PORT_TX(2), &(struct vq_seg){ VD_DATA, 10 }, 1, 1);
+	vd_kick(vd, PORT_TX(1));
+	vd_kick(vd, PORT_TX(2));
+	vd_wait(vd, PORT_TX(2));
+	vd_pump(vd, 0);
+	assert_false(vd_used(vd, PORT_TX(1), &u));
+	assert_int_equal(m->host[0].out_len, 3);
+	m->host[0].room = SIZE_MAX;
+	virtio_console_port_writable(vd->dev, 1);
+	assert_true(vd_used(vd, PORT_TX(1), &u));
+	assert_int_equal(m->host[0].out_len, 10);
+
+	taken = virtio_console_port_input(vd->dev, 1, text, sizeof(text));
+	assert_in_range(taken, 1, sizeof(text) - 1);
+	vd_add(vd, PORT_RX(2), &(struct vq_seg){ VD_DATA, 64 }, 1, 0);
+	assert_int_equal(virtio_console_port_input(vd->dev, 2, "x", 1), 1);
+	assert_true(vd_used(vd, PORT_RX(2), &u));
+	assert_int_equal(m->host[0].readable, 0);
+	vd_add(vd, PORT_RX(1), &(struct vq_seg){ VD_DATA, 4096 }, 1, 0);
+	vd_kick(vd, PORT_RX(1));
+	vd_wait(vd, PORT_RX(1));
+	assert_int_equal(m->host[0].readable, 1);
+	assert_int_equal(m->host[1].readable, 0);
+}
+
+/* What came and went while the guest took no messages: the last word, and that it closed. */
+static void messages_pile_up(void **state)
+{
+	struct multi *m = *state;
+	struct vdriver *vd = &m->f.vd;
+
+	start_multi(m);
+	say(m, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	say(m, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	give_message_buffers(m, 3);	/* PORT_READY of port 1 came before its PORT_ADD was sent */
+	expect(m, 0, VIRTIO_CONSOLE_PORT_ADD, 1, 0);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_NAME, 1, 5);
+	expect(m, 2, VIRTIO_CONSOLE_PORT_ADD, 1, 0);
+	for (int i = 0; i < 1000; i++) {
+		virtio_console_port_open(vd->dev, 1, true);
+		virtio_console_port_open(vd->dev, 1, false);
+	}
+	virtio_console_port_open(vd->dev, 1, true);
+	give_message_buffers(m, 8);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_OPEN, 0, 0);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_OPEN, 1, 0);
+	expect_none(m);
+
+	/* A reset forgets what was due, and what was known. */
+	virtio_console_port_open(vd->dev, 1, false);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_OPEN, 0, 0);
+	vd_set(vd, VIRTIO_MMIO_STATUS, 0);
+	virtio_console_port_open(vd->dev, 1, true);
+	start_multi(m);
+	give_message_buffers(m, 8);
+	expect_none(m);
+	say(m, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	for (int n = 0; n <= PORTS; n++)
+		expect(m, n, VIRTIO_CONSOLE_PORT_ADD, 1, 0);
+	say(m, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_NAME, 1, 5);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_OPEN, 1, 0);
+}
+
+static void bad_messages(void **state)
+{
+	struct multi *m = *state;
+	struct vdriver *vd = &m->f.vd;
+
+	start_multi(m);
+	say(m, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);		/* before anything */
+	say(m, 3, VIRTIO_CONSOLE_PORT_READY, 1);	/* no such port */
+	say(m, ~0U, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	say(m, 1, 77, 1);
+	say(m, 1, VIRTIO_CONSOLE_PORT_READY, 0);
+	vd_add(vd, CTRL_TX, &(struct vq_seg){ VD_DATA, 7 }, 1, 1);	/* too short */
+	vd_add(vd, CTRL_TX, &(struct vq_seg){ VD_DATA, 8 }, 1, 0);	/* the wrong way */
+	vd_add(vd, CTRL_TX, &(struct vq_seg){ 0x1000, 8 }, 1, 1);	/* no memory */
+	vd_kick(vd, CTRL_TX);
+	for (int i = 0; i < 3; i++)
+		vd_wait(vd, CTRL_TX);
+	say(m, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	/* Buffers too small or nowhere are given back, the message comes in the next. */
+	vd_add(vd, CTRL_RX, &(struct vq_seg){ VD_DATA, 7 }, 1, 0);
+	vd_add(vd, CTRL_RX, &(struct vq_seg){ 0x1000, 64 }, 1, 0);
+	vd_kick(vd, CTRL_RX);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(vd_wait(vd, CTRL_RX).len, 0);
+	give_message_buffers(m, 8);
+	for (int n = 0; n <= PORTS; n++)
+		expect(m, n, VIRTIO_CONSOLE_PORT_ADD, 1, 0);
+	assert_false(vd_get(vd, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+/* A driver that knows one port only: it has port 0 as ever, and its kicks of others are nothing. */
+static void one_port_driver(void **state)
+{
+	struct multi *m = *state;
+	struct vdriver *vd = &m->f.vd;
+	struct vring_used_elem u;
+
+	vd_start(vd, VD_F_MODERN | F_RING, 4 + 2 * PORTS, 16);
+	print(&m->f, VD_DATA, "plain");
+	vd_kick(vd, TX);
+	vd_wait(vd, TX);
+	assert_int_equal(m->f.out_len, 5);
+	vd_add(vd, RX, &(struct vq_seg){ VD_DATA, 64 }, 1, 0);
+	assert_int_equal(virtio_console_input(vd->dev, "in", 2), 2);
+	assert_true(vd_used(vd, RX, &u));
+	vd_add(vd, PORT_TX(1), &(struct vq_seg){ VD_DATA, 3 }, 1, 1);
+	vd_kick(vd, PORT_TX(1));
+	vd_kick(vd, CTRL_TX);
+	vd_pump(vd, 0);
+	virtio_console_port_writable(vd->dev, 1);
+	assert_false(vd_used(vd, PORT_TX(1), &u));
+	assert_int_equal(m->host[0].out_len, 0);
+}
+
+/* No terminal: port 0 is not announced, what is written to it is gone. */
+static void no_terminal(void **state)
+{
+	struct multi *m = *state;
+	struct vdriver *vd = &m->f.vd;
+
+	start_multi(m);
+	give_message_buffers(m, 8);
+	say(m, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	expect(m, 1, VIRTIO_CONSOLE_PORT_ADD, 1, 0);
+	expect(m, 2, VIRTIO_CONSOLE_PORT_ADD, 1, 0);
+	say(m, 0, VIRTIO_CONSOLE_PORT_READY, 1);
+	expect_none(m);
+	vd_add(vd, TX, &(struct vq_seg){ VD_DATA, 3 }, 1, 1);
+	vd_kick(vd, TX);
+	vd_wait(vd, TX);
+	vd_set(vd, VIRTIO_MMIO_CONFIG + 8, 'x');
+}
+
+/* Before the driver has done anything at all. */
+static void emergency(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(vd_features(&f->vd) & VD_F(VIRTIO_CONSOLE_F_EMERG_WRITE));
+	vd_set(&f->vd, VIRTIO_MMIO_STATUS, 0);
+	vd_set(&f->vd, VIRTIO_MMIO_CONFIG + 8, 'o');
+	vd_set(&f->vd, VIRTIO_MMIO_CONFIG + 8, 0x100 | 'h');
+	vd_set(&f->vd, VIRTIO_MMIO_CONFIG + 4, '!');	/* not that register */
+	assert_int_equal(f->out_len, 2);
+	assert_memory_equal(f->out, "oh", 2);
+	f->room = 0;
+	vd_set(&f->vd, VIRTIO_MMIO_CONFIG + 8, 'x');	/* lost, and nothing waits for it */
+	assert_int_equal(f->out_len, 2);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define M(name) cmocka_unit_test_setup_teardown(name, setup_multi, teardown_multi)
 	const struct CMUnitTest tests[] = {
 		T(output), T(host_does_not_keep_up), T(reset_while_stuck), T(input),
-		T(guest_does_not_read), T(input_before_the_driver), T(resize),
+		T(guest_does_not_read), T(input_before_the_driver), T(resize), T(emergency),
 		cmocka_unit_test_setup_teardown(bad_buffers, setup_realm, teardown),
+		M(ports), M(stuck_port), M(messages_pile_up), M(bad_messages), M(one_port_driver),
+		cmocka_unit_test_setup_teardown(no_terminal, setup_headless, teardown_multi),
 	};
+	int failed;
 
 	log_set_level(LOG_ERROR);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	failed = cmocka_run_group_tests_name("split", tests, NULL, NULL);
+	packed = true;
+	return failed + cmocka_run_group_tests_name("packed", tests, NULL, NULL);
 }

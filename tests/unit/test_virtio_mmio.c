@@ -148,7 +148,8 @@ static int setup_common(void **state, bool realm, bool packed, const struct virt
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct virtio_dev_init init = {
-		.name = "dummy", .ops = ops, .in_order = packed, .allowed = allowed, .features = DEVICE_FEATURE,
+		.name = "dummy", .ops = ops, .in_order = packed, .allowed = allowed,
+		.features = DEVICE_FEATURE,
 		.nr_queues = 2, .queue_size = QUEUE_SIZE,
 	};
 	struct err e;
@@ -638,7 +639,7 @@ static void resetting_takes_longer(void **state)
 	vd_kick(vd, 0);
 	vd_pump(vd, 0);
 	queue_reset(f, 0, 1);
-	/* Still at it: the driver goes on asking. It cannot start the queue, the other one works. */
+	/* Still at it: the driver goes on asking. It cannot start the queue; the other works. */
 	assert_int_equal(vd_get(vd, QUEUE_RESET), 1);
 	assert_int_equal(status(f), S_RUNNING);
 	vd_ring_init(vd, 0, 8);

@@ -440,9 +440,10 @@ static void forget(struct vd_ring *r, uint16_t id)
 		return;
 	}
 	r->last_used++;
-	for (uint16_t at = id % r->num, n = r->slots[id % r->num]; n--; at = r->desc[at].next % r->num)
+	id %= r->num;
+	for (uint16_t at = id, n = r->slots[id]; n--; at = r->desc[at].next % r->num)
 		r->busy[at] = false;
-	r->slots[id % r->num] = 0;
+	r->slots[id] = 0;
 }
 
 bool vd_used(struct vdriver *vd, unsigned int q, struct vring_used_elem *elem)

@@ -175,8 +175,8 @@ static bool prepare(struct msix *x, struct vector *v)
 }
 
 /*
- * Bring irqfds in line with the registers for @nr vectors from @first on. Routes first, in one call,
- * then irqfds, so that nothing is ever sent by an old route.
+ * Bring irqfds in line with the registers for @nr vectors from @first on. Routes first, in one
+ * call, then irqfds, so that nothing is ever sent by an old route.
  */
 static void apply(struct msix *x, unsigned int first, unsigned int nr)
 {

@@ -225,7 +225,7 @@ static void place(struct pci_host *h)
 			tell_mapped(map[i].dev, map[i].bar, map[i].base);
 }
 
-static bool lookup(struct pci_host *h, ipa_t addr, unsigned int len, struct pci_map *out)
+static bool lookup(struct pci_host *h, ipa_t addr, struct pci_map *out)
 {
 	bool found = false;
 	unsigned int at;
@@ -234,7 +234,7 @@ static bool lookup(struct pci_host *h, ipa_t addr, unsigned int len, struct pci_
 	at = map_above(h->map, h->nr_map, addr);
 	if (at) {
 		*out = h->map[at - 1];
-		found = addr - out->base < out->size && len <= out->size - (addr - out->base);
+		found = addr - out->base < out->size;
 	}
 	pthread_rwlock_unlock(&h->map_lock);
 	return found;
@@ -257,7 +257,7 @@ static uint64_t window_access(struct pci_host *h, ipa_t addr, uint64_t val, unsi
 {
 	struct pci_map m;
 
-	if (!lookup(h, addr, len, &m))
+	if (!lookup(h, addr, &m))
 		return ones(len);
 	return pci_bar_access(m.dev, m.bar, addr - m.base, val, len, write);
 }
@@ -338,7 +338,7 @@ uint32_t pci_cfg_read(struct pci_dev *d, unsigned int off, unsigned int len)
 
 	pthread_mutex_lock(&h->lock);
 	val = pci_get(d, off, len);
-	if (touches(off, len, PCI_STATUS, 1) && d->intx)
+	if (touches(off, len, PCI_STATUS, 1) && d->intx && !pci_msix_on(d))
 		val |= (uint32_t)PCI_STATUS_INTERRUPT << (8 * (PCI_STATUS - off));
 	pthread_mutex_unlock(&h->lock);
 	return val;

@@ -8,9 +8,9 @@
  * its vCPUs run: which BAR answers is looked up in here. Where no function or BAR answers, reads
  * give ones and writes go nowhere, as on hardware.
  *
- * Placement. Guests find functions in the order of their numbers, so that is the order in which they
- * were added: up to 31 are devices of their own; of more, as few as possible share a device. INTx is
- * pin A of the device's wire (SPI 64 + device), which all functions of the device share.
+ * Placement. Guests find functions in the order of their numbers, so that is the order in which
+ * they were added: up to 31 are devices of their own; of more, as few as possible share a device.
+ * INTx is pin A of the device's wire (SPI 64 + device), which all functions of the device share.
  *
  * Locking. host->lock: configuration space, BAR placement and MSI-X of all functions; such accesses
  * are rare. host->map_lock: the table of BARs, held for a look-up only. host->intx_lock: levels of
@@ -47,8 +47,8 @@ struct msix;
  *             vCPUs at once. Accesses to the MSI-X table do not come here
  * @cfg_read, @cfg_write: before the common part sees an access of 1, 2 or 4 aligned bytes; true: it
  *             is done with. May use pci_cfg_read() and pci_cfg_write(). No lock is held
- * @bar_mapped: a BAR answers at @addr from now on, or nowhere (0); it is told of 0 before of another
- *             address. host->lock is held
+ * @bar_mapped: a BAR answers at @addr from now on, or nowhere (0); it is told of 0 before of
+ *             another address. host->lock is held
  * @msix_enabled: the guest switched MSI-X on or off; no lock is held
  */
 struct pci_ops {
@@ -85,7 +85,7 @@ struct pci_dev {
 	struct pci_host *host;
 	uint8_t devfn;
 	uint16_t cap_end, cap_last;
-	bool intx;
+	_Atomic bool intx;
 	struct pci_bar bar[PCI_NR_BARS];
 	struct msix *msix;
 	uint8_t cfg[PCI_CFG_SPACE], wmask[PCI_CFG_SPACE];

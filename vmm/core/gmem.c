@@ -2,6 +2,7 @@
 #include "vmm/core/gmem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,6 +17,8 @@
 #include "vmm/core/err.h"
 
 #define BITS 64		/* of a word of the map of lost units */
+/* Given back at a time: whoever wants to pin a page waits as long. */
+#define DISCARD_STEP SZ_2M
 
 /**
  * struct section - the section that a thread is in; written by the SIGBUS handler
@@ -249,8 +252,14 @@ int gmem_add(struct gmem *gm, ipa_t base, uint64_t size, void *host, int fd, str
 	lost = calloc((units - 1) / BITS + 1, sizeof(*lost));
 	if (!lost)
 		return err_set(e, -ENOMEM, "no memory for the map of guest memory");
-	gm->region[gm->nr++] = (struct gmem_region){ base, size, host, fd, unit, lost };
+	gm->region[gm->nr++] = (struct gmem_region){ base, size, host, fd, unit, lost, false };
 	return 0;
+}
+
+const struct gmem_region *gmem_regions(const struct gmem *gm, unsigned int *nr)
+{
+	*nr = gm->nr;
+	return gm->region;
 }
 
 /* ---- sections -------------------------------------------------------------------------------- */
@@ -453,4 +462,67 @@ int gmem_drain(struct gmem *gm, ipa_t base, uint64_t len, unsigned int timeout_m
 		ret = 0;
 	pthread_mutex_unlock(&gm->pin_lock);
 	return ret;
+}
+
+/* ---- memory given up ------------------------------------------------------------------------- */
+
+void gmem_keep(struct gmem *gm, ipa_t base)
+{
+	for (unsigned int i = 0; i < gm->nr; i++)
+		if (gm->region[i].base == base)
+			gm->region[i].keep = true;
+}
+
+/* @off, @len: whole units */
+static int punch(struct gmem *gm, const struct gmem_region *r, uint64_t off, uint64_t len)
+{
+	int ret = 0;
+
+	/* Nobody pins it before it is gone. */
+	pthread_mutex_lock(&gm->pin_lock);
+	if (overlapping(gm->pins, r->base + off, len))
+		ret = -EBUSY;
+	else if (r->fd >= 0)
+		ret = fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+	else
+		ret = madvise(r->host + off, len, MADV_DONTNEED);
+	pthread_mutex_unlock(&gm->pin_lock);
+	return ret == -1 ? -EOPNOTSUPP : ret;
+}
+
+static int discard(struct gmem *gm, const struct gmem_region *r, uint64_t off, uint64_t len,
+		   uint64_t *done)
+{
+	uint64_t end = ALIGN_DOWN(off + len, r->unit);
+	int ret = 0;
+
+	if (r->keep)
+		return -EOPNOTSUPP;
+	for (uint64_t at = ALIGN_UP(off, r->unit), n; at < end; at += n) {
+		int err;
+
+		n = MIN(end - at, MAX(DISCARD_STEP, r->unit));
+		err = punch(gm, r, at, n);
+		if (err)
+			ret = err;
+		else
+			*done += n;
+	}
+	return ret;
+}
+
+int gmem_discard(struct gmem *gm, ipa_t ipa, uint64_t len, uint64_t *done)
+{
+	void *p;
+	int ret = door(gm, &ipa, len, &p);
+
+	if (ret)
+		return ret;
+	for (unsigned int i = 0; i < gm->nr; i++) {
+		const struct gmem_region *r = &gm->region[i];
+
+		if (ipa >= r->base && ipa - r->base < r->size)
+			return discard(gm, r, ipa - r->base, len, done);
+	}
+	return -EFAULT;
 }

@@ -27,7 +27,7 @@
 
 struct err;
 
-#define GMEM_MAX_REGIONS 8
+#define GMEM_MAX_REGIONS 16
 
 /**
  * struct gmem_guard - who decides which addresses a device may touch
@@ -51,6 +51,7 @@ struct gmem_guard {
  * @fd:   file behind it from its offset 0, or -1 for anonymous memory
  * @unit: bytes that are lost at once: a page of the host's, of hugetlbfs a huge one
  * @lost: a bit per unit
+ * @keep: gmem_discard() leaves it alone
  */
 struct gmem_region {
 	ipa_t base;
@@ -59,6 +60,7 @@ struct gmem_region {
 	int fd;
 	uint64_t unit;
 	_Atomic uint64_t *lost;
+	bool keep;
 };
 
 /**
@@ -102,6 +104,14 @@ void gmem_set_guard(struct gmem *gm, const struct gmem_guard *guard);
  * Return: 0, -EINVAL (overlap, wrap, size 0), -ENOSPC, -ENOMEM.
  */
 int gmem_add(struct gmem *gm, ipa_t base, uint64_t size, void *host, int fd, struct err *e);
+
+/**
+ * gmem_regions() - all of guest memory, for who hands it to a back end outside of this process
+ * @nr: number of regions
+ *
+ * What such a back end does with it no door sees: see virtio/vhost.h for what that means in a realm.
+ */
+const struct gmem_region *gmem_regions(const struct gmem *gm, unsigned int *nr);
 
 /** gmem_enter() - begin a section in which pointers from gmem_map() stay good */
 void gmem_enter(struct gmem *gm);
@@ -191,5 +201,21 @@ int gmem_drain(struct gmem *gm, ipa_t base, uint64_t len, unsigned int timeout_m
  * Return: 0, or a negative errno: some pages are still lost, and refused.
  */
 int gmem_restore(struct gmem *gm, ipa_t ipa, uint64_t len);
+
+/**
+ * gmem_discard() - the guest gives memory up: forget what is in it, the host gets it back
+ * @ipa:  as the guest gave it
+ * @done: bytes that were given back are added
+ *
+ * The caller is between gmem_enter() and gmem_leave(). The next access finds zeros. Only whole
+ * units of the host (pages, of hugetlbfs huge ones) that lie in the range are given back, and none
+ * that a pin holds.
+ *
+ * Return: as gmem_map(); -EBUSY: some of it is in use by a request in flight and stays;
+ * -EOPNOTSUPP: no memory to be had here (gmem_keep()), or the host refuses.
+ */
+int gmem_discard(struct gmem *gm, ipa_t ipa, uint64_t len, uint64_t *done);
+/** gmem_keep() - never discard of the region at @base: it is not RAM, but a file of the user's */
+void gmem_keep(struct gmem *gm, ipa_t base);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/core/err.h"
@@ -124,12 +125,88 @@ void loop_timer_del(struct loop *l, struct loop_timer *t)
 	t->src.fd = -1;
 }
 
+uint64_t loop_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+void loop_soon_set(struct loop *l, struct loop_soon *soon, uint64_t ns)
+{
+	if (!soon->at) {
+		soon->next = l->soon;
+		l->soon = soon;
+	}
+	soon->at = loop_now() + ns;
+}
+
+void loop_soon_cancel(struct loop *l, struct loop_soon *soon)
+{
+	struct loop_soon **p = &l->soon;
+
+	if (!soon->at)
+		return;
+	while (*p != soon)
+		p = &(*p)->next;
+	*p = soon->next;
+	soon->at = 0;
+}
+
+/* Call what is due, one after the other: a call may set and cancel others. */
+static int call_soon(struct loop *l)
+{
+	uint64_t now = loop_now();
+	int n = 0;
+
+	for (struct loop_soon *s = l->soon; s;) {
+		if (s->at > now) {
+			s = s->next;
+			continue;
+		}
+		loop_soon_cancel(l, s);
+		s->fn(s);
+		n++;
+		s = l->soon;
+	}
+	return n;
+}
+
+/* epoll_pwait2() is younger (Linux 5.11) than what else is needed here: then to the millisecond. */
+static int wait_until(struct loop *l, struct epoll_event *ev, uint64_t at, int timeout_ms)
+{
+	uint64_t now = loop_now(), ns = at > now ? at - now : 0;
+	struct timespec ts;
+	int n;
+
+	if (timeout_ms >= 0)
+		ns = MIN(ns, (uint64_t)timeout_ms * 1000000);
+	ts = (struct timespec){ ns / NSEC_PER_SEC, ns % NSEC_PER_SEC };
+	n = epoll_pwait2(l->epfd, ev, BATCH, &ts, NULL);
+	if (n < 0 && errno == ENOSYS)
+		n = epoll_wait(l->epfd, ev, BATCH, (ns + 999999) / 1000000);
+	return n;
+}
+
+static int wait_events(struct loop *l, struct epoll_event *ev, int timeout_ms)
+{
+	uint64_t at = UINT64_MAX;
+
+	l->waits++;
+	if (!l->soon)
+		return epoll_wait(l->epfd, ev, BATCH, timeout_ms);
+	for (struct loop_soon *s = l->soon; s; s = s->next)
+		at = MIN(at, s->at);
+	return wait_until(l, ev, at, timeout_ms);
+}
+
 int loop_once(struct loop *l, int timeout_ms)
 {
 	struct epoll_event ev[BATCH];
 	int n;
 
-	n = epoll_wait(l->epfd, ev, BATCH, timeout_ms);
+	n = wait_events(l, ev, timeout_ms);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	l->batch = ev;
@@ -142,7 +219,7 @@ int loop_once(struct loop *l, int timeout_ms)
 	}
 	l->batch = NULL;
 	l->batch_len = 0;
-	return n;
+	return l->soon ? n + call_soon(l) : n;
 }
 
 int loop_run(struct loop *l)

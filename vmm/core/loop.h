@@ -25,6 +25,19 @@ struct loop_src {
 	void (*fn)(struct loop_src *src, uint32_t events);
 };
 
+/**
+ * struct loop_soon - a call after a short while
+ * @at: when, nanoseconds of CLOCK_MONOTONIC; 0: not set
+ *
+ * Unlike a timer it costs no system call of its own: the loop waits no longer than until then. It
+ * belongs to the loop's thread, no other may set or cancel it while that runs.
+ */
+struct loop_soon {
+	void (*fn)(struct loop_soon *soon);
+	uint64_t at;
+	struct loop_soon *next;
+};
+
 struct loop {
 	int epfd;
 	int stopfd;			/* eventfd: loop_stop() */
@@ -32,6 +45,8 @@ struct loop {
 	_Atomic bool stopped;
 	struct epoll_event *batch;	/* events being delivered, for loop_del() in a callback */
 	int batch_len;
+	struct loop_soon *soon;		/* those that are set */
+	uint64_t waits;			/* how often the loop's thread has asked for events */
 };
 
 /** loop_init() - make an empty loop */
@@ -67,6 +82,13 @@ int loop_timer_add(struct loop *l, struct loop_timer *t, void (*fn)(struct loop_
 void loop_timer_set(struct loop_timer *t, uint64_t ns);
 /** loop_timer_del() - stop and free */
 void loop_timer_del(struct loop *l, struct loop_timer *t);
+
+/** loop_now() - the time that loop_soon_set() counts from, nanoseconds */
+uint64_t loop_now(void);
+/** loop_soon_set() - call @fn in @ns nanoseconds, again from now if it was set already */
+void loop_soon_set(struct loop *l, struct loop_soon *soon, uint64_t ns);
+/** loop_soon_cancel() - do not call it */
+void loop_soon_cancel(struct loop *l, struct loop_soon *soon);
 
 /** loop_run() - serve until loop_stop(). Return: 0 or a negative errno */
 int loop_run(struct loop *l);

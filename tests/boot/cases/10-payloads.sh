@@ -180,7 +180,7 @@ disk_test()
 	m=$1
 	shift
 	sectors 2048 >d.img
-	payload "$m" virtio -d d.img -p sectors=2048 "$@"
+	payload "$m" virtio --virtio-transport mmio -d d.img -p sectors=2048 "$@"
 	# what the guest wrote is in the file, and nothing else changed
 	sectors 2048 >want.img
 	yes 'written by the guest' | head -c 512 >sector
@@ -192,13 +192,13 @@ case_payload_realm_virtio() { disk_test realm; }
 case_payload_strict_virtio()
 {
 	sectors 2048 >d.img
-	payload strict virtio -e virtio.realm -d d.img -p sectors=2048
+	payload strict virtio -e virtio.realm --virtio-transport mmio -d d.img -p sectors=2048
 }
 readonly_test()
 {
 	sectors 2048 >d.img
 	cp d.img want.img
-	payload "$1" virtio -e "virtio-ro.$1" -d d.img,ro -p 'sectors=2048 ro'
+	payload "$1" virtio -e "virtio-ro.$1" --virtio-transport mmio -d d.img,ro -p 'sectors=2048 ro'
 	cmp d.img want.img || fail "a read-only disk was changed"
 }
 case_payload_vm_virtio_ro() { readonly_test vm; }
@@ -206,7 +206,7 @@ case_payload_realm_virtio_ro() { readonly_test realm; }
 case_payload_vm_virtio_direct()
 {
 	sectors 2048 >"$TOP/out/d.img"
-	payload vm virtio -d "$TOP/out/d.img,direct" -p sectors=2048
+	payload vm virtio --virtio-transport mmio -d "$TOP/out/d.img,direct" -p sectors=2048
 	rm "$TOP/out/d.img"
 }
 
@@ -220,7 +220,7 @@ many_disks()
 		set -- "$@" -d $i.img
 		i=$((i + 1))
 	done
-	payload vm alias -e alias.vm "$@" --rng -p virtio=60
-	payload realm alias -e alias.realm "$@" --rng -p virtio=60
+	payload vm alias -e alias.vm --virtio-transport mmio "$@" --rng -p virtio=60
+	payload realm alias -e alias.realm --virtio-transport mmio "$@" --rng -p virtio=60
 }
 case_payload_60_devices() { many_disks; }

@@ -54,7 +54,8 @@ case_console_all_closed()
 {
 	rc=0
 	sectors 2048 >d.img
-	timeout -s KILL 20 "$RT" run $MACHINE -k "$G/virtio.flat" -d d.img -p sectors=2048 <&- >&- 2>&- || rc=$?
+	timeout -s KILL 20 "$RT" run $MACHINE -k "$G/virtio.flat" --virtio-transport mmio \
+		-d d.img -p sectors=2048 <&- >&- 2>&- || rc=$?
 	[ $rc = 0 ] || fail "exit code $rc"
 	sectors 5 >want
 	head -c 2560 d.img >got

@@ -119,14 +119,15 @@ case_cca_virtio()
 {
 	realms
 	sectors 2048 >d.img
-	realm_payload virtio -d d.img -p sectors=2048
+	realm_payload virtio --virtio-transport mmio -d d.img -p sectors=2048
 	sectors 2048 >want.img
 	yes 'written by the guest' | head -c 512 >sector
 	dd if=sector of=want.img bs=512 seek=5 conv=notrunc 2>/dev/null
 	cmp d.img want.img || fail "the file is not what the guest wrote: $(cmp d.img want.img 2>&1)"
 	sectors 2048 >d.img
 	cp d.img want.img
-	realm_payload virtio -e virtio-ro.realm -d d.img,ro -p 'sectors=2048 ro'
+	realm_payload virtio -e virtio-ro.realm --virtio-transport mmio -d d.img,ro \
+		-p 'sectors=2048 ro'
 	cmp d.img want.img || fail "a read-only disk was changed"
 }
 
