@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "virtio/virtio.h"
@@ -18,6 +19,9 @@
  * the options alone, so that a machine looks the same on every host.
  */
 #define QUEUES_DEFAULT	4U
+
+#define LOCK_WAIT_MS	1000
+#define LOCK_SLICE_MS	20
 
 _Static_assert((int)CACHE_WRITEBACK == VIRTIO_BLK_CACHE_WRITEBACK &&
 	       (int)CACHE_WRITETHROUGH == VIRTIO_BLK_CACHE_WRITETHROUGH &&
@@ -40,9 +44,25 @@ static int open_path(const struct cfg_disk *d, bool block)
 	return fd;
 }
 
+/*
+ * The lock belongs to the open file: also two --disk of one command line collide. A VM that was
+ * killed keeps it for a moment, until the kernel has taken its io_uring apart.
+ */
+static int lock_file(int fd, bool shared)
+{
+	static const struct timespec slice = { .tv_nsec = LOCK_SLICE_MS * 1000000L };
+	struct flock lock = { .l_type = shared ? F_RDLCK : F_WRLCK };
+
+	for (unsigned int ms = 0; fcntl(fd, F_OFD_SETLK, &lock) < 0; ms += LOCK_SLICE_MS) {
+		if (errno != EAGAIN || ms >= LOCK_WAIT_MS)
+			return -errno;
+		nanosleep(&slice, NULL);
+	}
+	return 0;
+}
+
 static int open_disk(const struct cfg_disk *d, struct err *e)
 {
-	struct flock lock = { .l_type = d->readonly ? F_RDLCK : F_WRLCK };
 	struct stat st = { 0 };
 	int fd, ret;
 
@@ -72,12 +92,12 @@ static int open_disk(const struct cfg_disk *d, struct err *e)
 			      "larger (truncate -s SIZE)", d->path, (long long)st.st_size);
 		goto fail;
 	}
-	/* belongs to the open file: also two --disk of one command line collide */
-	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-		ret = errno == EAGAIN ?
+	ret = lock_file(fd, d->readonly);
+	if (ret < 0) {
+		ret = ret == -EAGAIN ?
 			err_set(e, -EBUSY, "disk %s is locked: another VM uses it; stop that one, or "
 				"give it \",ro\" in both", d->path) :
-			err_set(e, -errno, "disk %s: cannot lock it: %s", d->path, strerror(errno));
+			err_set(e, ret, "disk %s: cannot lock it: %s", d->path, strerror(-ret));
 		goto fail;
 	}
 	return fd;

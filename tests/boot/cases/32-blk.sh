@@ -49,7 +49,7 @@ parts()
 {
 	MACHINE='-c 4 -m 512'
 	truncate -s 4M d.img
-	blk "$1" verify -d "d.img$2" $3
+	blk "$1" verify -d "d.img$2" $3 ${4:-}
 	for cpu in 0 1 2 3; do
 		want part$cpu same
 		seq $((cpu + 1))00000 999999999 | head -c 1048576
@@ -126,6 +126,7 @@ case_blk_busy()
 	in_bed
 	truncate -s 8M fs.img
 	mke2fs -F fs.img >/dev/null 2>&1 || skip "no mke2fs"
+	modprobe loop 2>/dev/null
 	loop=$(losetup -f)
 	losetup "$loop" fs.img || skip "no loop device"
 	mkdir mnt

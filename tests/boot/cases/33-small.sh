@@ -110,22 +110,22 @@ case_small_balloon()
 
 case_small_pmem()
 {
-	truncate -s 16M p.img
-	pattern 42 16777216 >want.img
+	truncate -s 4M p.img
+	pattern 42 4194304 >want.img
 	zero=$(sha p.img)
 	small vm pmem --pmem p.img
 	await "RT: written" 90
 	kill -KILL "$bg"
 	wait "$bg" 2>/dev/null
 	answers
-	want bytes 16777216
+	want bytes 4194304
 	want before "$zero"
 	want written "$(sha want.img)"
 	cmp p.img want.img || fail "the file is not what the guest wrote"
 
 	# what it writes to a copy is not kept
 	truncate -s 0 p.img
-	truncate -s 16M p.img
+	truncate -s 4M p.img
 	small vm pmem --pmem p.img,ro --virtio-ring packed
 	await "RT: written" 90
 	kill -KILL "$bg"

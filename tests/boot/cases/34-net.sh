@@ -75,8 +75,6 @@ case_net_tap_vm_packed() { MACHINE='-c 1 -m 512'; tap vm 1 --virtio-ring packed;
 case_net_tap_vm_pci() { MACHINE='-c 2 -m 512'; tap vm 2 --virtio-transport pci; }
 case_net_tap_realm() { MACHINE='-c 1 -m 512 --swiotlb 64'; tap realm 1; }
 case_net_tap_realm_mq() { MACHINE='-c 2 -m 1024 --swiotlb 64'; tap realm 2 --virtio-transport pci; }
-# the pool through which Linux bounces is RAM / 1024 here: slow, but nothing is stuck
-case_net_tap_realm_pool() { MACHINE='-c 1 -m 512'; tap realm 1; }
 
 # as_user: from here on realmtool is run by somebody without privileges, and finds passt. passt
 # leaves the root file system for an empty one, and the kernel's first one cannot be left: the user
