@@ -103,9 +103,11 @@ check_headers()
 # Only main.c ends the program; the rest returns errors.
 check_exit()
 {
+	# of a child that could not become another program
+	child="vmm/helper.c:[0-9]*:\s*_exit(12[67])"
 	# shellcheck disable=SC2046 # no blanks in the names
 	code $(library) | grep -E '(^|[^a-zA-Z0-9_>.])(_?exit|abort|_Exit|quick_exit|errx?|error)[ ]*\(' |
-		none
+		grep -v "$child" | none
 }
 
 # Library code speaks through vmm/core/log.h; commands and the option table print what was asked

@@ -10,9 +10,9 @@
  * of them each time, so a wrong guess costs little over time.
  *
  * Interrupts: a disk that ends requests about as fast as we can tell the guest of them is waited
- * for a little, until half of them are there, so that neither it nor the guest runs dry; one that is
- * slower is soon not waited for any more. While it has something to do every new request goes to it
- * at once.
+ * for a little, until half of them are there, so that neither it nor the guest runs dry; one that
+ * is slower is soon not waited for any more. While it has something to do every new request goes to
+ * it at once.
  *
  * Below DEEP requests there is little to gain, and a parallel disk would have much to lose.
  *

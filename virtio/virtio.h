@@ -49,7 +49,7 @@ static inline struct loop *virtio_env_loop(const struct virtio_env *env, unsigne
 
 /** enum virtio_blk_cache - when a write is safe from a crash of the host */
 enum virtio_blk_cache {
-	VIRTIO_BLK_CACHE_WRITEBACK,	/* after a flush of the guest's; the driver can choose the next */
+	VIRTIO_BLK_CACHE_WRITEBACK,	/* after the guest's flush; or the driver takes the next */
 	VIRTIO_BLK_CACHE_WRITETHROUGH,	/* when it ends; the driver can choose the other */
 	VIRTIO_BLK_CACHE_UNSAFE,	/* whenever the host likes: flushes do nothing */
 };

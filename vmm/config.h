@@ -82,7 +82,7 @@ enum cfg_format {
 
 struct cfg_disk {
 	char *path;
-	char *socket;		/* of a vhost-user-blk back end that runs already, instead of @path */
+	char *socket;		/* of a running vhost-user-blk back end, instead of @path */
 	char *serial;		/* NULL: diskN */
 	enum cfg_format format;
 	enum cfg_cache cache;

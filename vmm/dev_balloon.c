@@ -13,9 +13,10 @@ static unsigned int balloon_count(const struct vm_config *c)
 static int balloon_make(struct machine *m, struct device_host *h, const struct virtio_env *env,
 			struct virtio_dev **out, struct err *e)
 {
+	const uint64_t max = MIN(m->cfg->mem / PAGE, (uint64_t)UINT32_MAX);
 	const struct virtio_balloon_cfg cfg = {
 		.pages = m->cfg->balloon_size / PAGE,
-		.max_pages = MIN(m->cfg->mem / PAGE, (uint64_t)UINT32_MAX),
+		.max_pages = max,
 		.stats_period = m->cfg->balloon_stats,
 	};
 

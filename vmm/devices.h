@@ -71,7 +71,7 @@ int devices_start(const struct vm_config *c, struct device_host *hosts, unsigned
 /** devices_close() - close them all; a NULL array is fine */
 void devices_close(struct device_host *hosts, unsigned int nr);
 
-/** disks_resize() - the files behind the disks of a machine may have other sizes now; main thread */
+/** disks_resize() - files behind the disks of a machine may have other sizes now; main thread */
 void disks_resize(struct machine *m);
 
 /** pmem_size() - bytes of the file of a device_pmem that is open */

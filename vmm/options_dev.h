@@ -18,8 +18,8 @@ opt_parse_fn take_disk, take_network, take_9p, take_fs, take_vsock, take_pmem, t
 	take_balloon;
 
 /**
- * options_default_net() - lkvm's network device in user mode, unless the options say otherwise; once
- * all of them are known
+ * options_default_net() - lkvm's network device in user mode, unless the options say otherwise;
+ * once all of them are known
  */
 void options_default_net(struct vm_config *c);
 

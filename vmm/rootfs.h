@@ -19,8 +19,8 @@ struct err;
  * rootfs_config() - what lkvm makes of --disk NAME and of no disk at all
  *
  * Called as lkvm, a --disk that names a folder is the root file system, and so is one below
- * ~/.lkvm. With neither disk nor initrd nor firmware it is ~/.lkvm/default, unless there is --nodefaults.
- * Becomes shares of @c; nothing is opened.
+ * ~/.lkvm. With neither disk nor initrd nor firmware it is ~/.lkvm/default, unless there is
+ * --nodefaults. Becomes shares of @c; nothing is opened.
  */
 int rootfs_config(struct vm_config *c, struct err *e);
 /** rootfs_path() - ~/.lkvm/NAME; NULL without memory; the caller frees it */

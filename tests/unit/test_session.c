@@ -589,7 +589,7 @@ static void dump_dtb(void **state)
 	refused(-ENOENT, "--dump-dtb /nonexistent/dtb");
 }
 
-/* ---- devices with an end on the host ---------------------------------------------------------- */
+/* ---- devices with an end on the host --------------------------------------------------------- */
 
 /* Their files are in a folder of their own. Returns the one to go back to. */
 static int go_away(char dir[])
@@ -609,7 +609,7 @@ static void go_back(int back, const char *dir)
 	close(back);
 }
 
-/* What was written before the reset is in the file; of a file that is not to be changed it is gone. */
+/* What was written before the reset is in the file; one that must not change has lost it. */
 static void uses_pmem(struct fake_cpu *c, void *ctx)
 {
 	const ipa_t kept = 0xa0000000, dropped = 0xc0000000;	/* above RAM, each at 512 MiB */

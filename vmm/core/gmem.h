@@ -109,7 +109,7 @@ int gmem_add(struct gmem *gm, ipa_t base, uint64_t size, void *host, int fd, str
  * gmem_regions() - all of guest memory, for who hands it to a back end outside of this process
  * @nr: number of regions
  *
- * What such a back end does with it no door sees: see virtio/vhost.h for what that means in a realm.
+ * What such a back end does with it no door sees; virtio/vhost.h has what that means in a realm.
  */
 const struct gmem_region *gmem_regions(const struct gmem *gm, unsigned int *nr);
 
