@@ -53,6 +53,8 @@ const struct cmd *cmd_find(const char *name, struct err *e);
 
 /** cmd_setup() - make a root file system below ~/.lkvm */
 int cmd_setup(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** cmd_help_setup() - what it is for */
+int cmd_help_setup(const struct cmd_ctx *cx, bool full, struct err *e);
 
 /** cmd_refuse() - the error for a command that this version does not have */
 int cmd_refuse(const struct cmd *c, struct err *e);

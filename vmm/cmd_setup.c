@@ -8,6 +8,17 @@
 #include "vmm/core/err.h"
 #include "vmm/rootfs.h"
 
+int cmd_help_setup(const struct cmd_ctx *cx, bool full, struct err *e)
+{
+	printf("usage: %s setup NAME\n\n"
+	       "Makes the root file system ~/.lkvm/NAME, which \"lkvm run --disk NAME\" shares with its\n"
+	       "guest by 9p. The guest's first process is virt/init there: this program, which mounts what\n"
+	       "the guest borrows of the host, read-only, and runs virt/init-script, or a shell. Put\n"
+	       "a program of your own in its place as you like. What is there is not changed.\n",
+	       cx->prog);
+	return cmd_flush(e);
+}
+
 int cmd_setup(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
 	char *path;

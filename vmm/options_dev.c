@@ -52,6 +52,7 @@ static const struct opt_choice cache_choices[] = {
 	{ "writeback", CACHE_WRITEBACK },
 	{ "writethrough", CACHE_WRITETHROUGH },
 	{ "unsafe", CACHE_UNSAFE },
+	{ "none", 0, "give direct, which goes past the host's page cache" },
 	{ NULL }
 };
 

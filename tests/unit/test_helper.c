@@ -185,8 +185,8 @@ static void descriptors(void **state)
 	assert_null(strstr(buf, want));
 	snprintf(want, sizeof(want), " %d", other[1]);
 	assert_null(strstr(buf, want));
-	assert_non_null(strstr(buf, "SigBlk:0000000000000000"));
-	assert_non_null(strstr(buf, "SigIgn:0000000000000000"));
+	if (!strstr(buf, "SigBlk:0000000000000000") || !strstr(buf, "SigIgn:0000000000000000"))
+		fail_msg("signals of a helper: %s", buf);
 	assert_non_null(strstr(buf, "/dev/null"));
 	assert_true(ends(h));
 	helper_stop(h, 0);
