@@ -34,7 +34,7 @@ case_blk_options()
 	grep -q '^Warning: .*cache=unsafe' "$T/err" || fail "no warning: $(cat "$T/err")"
 }
 
-case_blk_cache_type()
+case_long_blk_cache_type()
 {
 	MACHINE='-c 1 -m 512'
 	truncate -s 1M d.img
@@ -56,9 +56,9 @@ parts()
 	done >want.img
 	cmp d.img want.img || fail "the file is not what the guest wrote"
 }
-case_blk_vm_queues() { parts vm '' ''; }
-case_blk_realm_queues() { parts realm '' ''; }
-case_blk_vm_queues_packed() { parts vm '' --virtio-ring packed; }
+case_long_blk_vm_queues() { parts vm '' ''; }
+case_long_blk_realm_queues() { parts realm '' ''; }
+case_long_blk_vm_queues_packed() { parts vm '' --virtio-ring packed; }
 case_blk_realm_queues_packed() { parts realm ,queues=2 --virtio-ring packed; }
 
 # the guest's discard frees blocks of the file
@@ -99,7 +99,7 @@ killed()
 	dd if=d.img bs=512 skip=1 count="$n" 2>/dev/null | cmp - want || fail "sectors are lost of $n flushed"
 }
 case_blk_vm_killed() { killed vm ''; }
-case_blk_realm_killed() { killed realm ,cache=writethrough; }
+case_long_blk_realm_killed() { killed realm ,cache=writethrough; }
 
 # the file grows, the host says so by a signal, the guest sees it and uses it
 case_blk_resize()

@@ -38,8 +38,8 @@ ports()
 	[ ! -e first.sock ] || fail "the socket is still there"
 }
 case_small_vm_ports() { ports vm; }
-case_small_realm_ports() { ports realm; }
-case_small_vm_ports_packed() { ports vm --virtio-ring packed; }
+case_long_small_realm_ports() { ports realm; }
+case_long_small_vm_ports_packed() { ports vm --virtio-ring packed; }
 
 # with ports the size of the terminal is a message
 case_small_ports_resize()
@@ -82,9 +82,9 @@ sockets()
 	esac
 	[ ! -e vs.sock ] || fail "the socket is still there"
 }
-case_small_vm_vsock() { sockets vm; }
+case_long_small_vm_vsock() { sockets vm; }
 case_small_realm_vsock() { sockets realm; }
-case_small_realm_vsock_packed() { sockets realm --virtio-ring packed; }
+case_long_small_realm_vsock_packed() { sockets realm --virtio-ring packed; }
 
 rss()
 {

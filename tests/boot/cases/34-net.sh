@@ -69,12 +69,12 @@ start_net()
 		-p "$CONSOLE panic=-1 quiet rt.test=net rt.net=$what rt.seed=77 $CMDLINE" "$@"
 }
 
-case_net_tap_vm() { MACHINE='-c 1 -m 512'; tap vm 1; }
+case_long_net_tap_vm() { MACHINE='-c 1 -m 512'; tap vm 1; }
 case_net_tap_vm_mq() { MACHINE='-c 2 -m 512'; tap vm 2; }
-case_net_tap_vm_packed() { MACHINE='-c 1 -m 512'; tap vm 1 --virtio-ring packed; }
-case_net_tap_vm_pci() { MACHINE='-c 2 -m 512'; tap vm 2 --virtio-transport pci; }
+case_long_net_tap_vm_packed() { MACHINE='-c 1 -m 512'; tap vm 1 --virtio-ring packed; }
+case_long_net_tap_vm_pci() { MACHINE='-c 2 -m 512'; tap vm 2 --virtio-transport pci; }
 case_net_tap_realm() { MACHINE='-c 1 -m 512 --swiotlb 64'; tap realm 1; }
-case_net_tap_realm_mq() { MACHINE='-c 2 -m 1024 --swiotlb 64'; tap realm 2 --virtio-transport pci; }
+case_long_net_tap_realm_mq() { MACHINE='-c 2 -m 1024 --swiotlb 64'; tap realm 2 --virtio-transport pci; }
 
 # as_user: from here on realmtool is run by somebody without privileges, and finds passt. passt
 # leaves the root file system for an empty one, and the kernel's first one cannot be left: the user
@@ -148,7 +148,7 @@ no_passt()
 }
 
 case_net_user_vm() { MACHINE='-c 1 -m 512'; user vm; }
-case_net_user_realm() { MACHINE='-c 1 -m 512 --swiotlb 64'; user realm; }
+case_long_net_user_realm() { MACHINE='-c 1 -m 512 --swiotlb 64'; user realm; }
 
 # passt dies under a running guest: the guest sees its link go down, and lives
 case_net_user_dies()

@@ -46,7 +46,7 @@ case_9p_vm()
 	p9_check vm none 512000 1
 }
 
-case_9p_vm_cached()
+case_long_9p_vm_cached()
 {
 	p9_check vm loose 16384 2
 }
@@ -57,7 +57,7 @@ case_9p_realm()
 	want rsi 1.0
 }
 
-case_9p_realm_cached()
+case_long_9p_realm_cached()
 {
 	p9_check realm loose 131072 4
 }

@@ -40,10 +40,10 @@ fs()
 	want escape none
 	[ -e share/dir/moved ] && [ "$(readlink share/dir/link)" = ../in ] || fail "no dir/moved, dir/link"
 }
-case_vhost_fs_vm() { fs vm; }
+case_long_vhost_fs_vm() { fs vm; }
 case_vhost_fs_realm() { fs realm; }
 
-case_vhost_fs_ro()
+case_long_vhost_fs_ro()
 {
 	programs
 	mkdir share
@@ -70,11 +70,11 @@ qcow2()
 	cmp want out.raw || fail "the image is not what the guest wrote"
 	qemu-img check d.qcow2 >"$T/check" 2>&1 || fail "$(tail -n 1 "$T/check")"
 }
-case_vhost_qcow2_vm() { qcow2 vm; }
+case_long_vhost_qcow2_vm() { qcow2 vm; }
 case_vhost_qcow2_realm() { qcow2 realm; }
 
 # read-only, and twice: the second VM is told who has it
-case_vhost_qcow2_ro()
+case_long_vhost_qcow2_ro()
 {
 	programs
 	pattern 22 1048576 >d.raw
@@ -120,7 +120,7 @@ boots_twice()
 		fail "boots: $(grep '^boot=' "$T/rt" | tr '\n' ' ')"
 }
 case_long_vhost_reboot_vm() { boots_twice vm; }
-case_vhost_reboot_realm() { boots_twice realm; }
+case_long_vhost_reboot_realm() { boots_twice realm; }
 
 # virtiofsd dies: the guest lives, and so does its disk
 case_vhost_killed()
@@ -231,7 +231,7 @@ vsock()
 	*) fail "port 89: $(got refused)" ;;
 	esac
 }
-case_vhost_vsock_vm() { vsock vm; }
+case_long_vhost_vsock_vm() { vsock vm; }
 case_vhost_vsock_realm() { vsock realm; }
 
 # What is missing is said, with what to do
