@@ -408,9 +408,13 @@ static uint64_t features(const struct virtio_net_cfg *cfg, bool small_pool)
 		f |= cfg->backend->features;
 	if (cfg->nif)
 		f |= cfg->nif->features;
-	/* segments of 64 KiB find no room in a small pool, and are lost again and again */
+	/*
+	 * Segments of 64 KiB find no room in a small pool, and are lost again and again; those that
+	 * come want more buffers than a short ring has.
+	 */
 	if (small_pool)
-		f &= ~(NET_F(HOST_TSO4) | NET_F(HOST_TSO6) | NET_F(HOST_ECN) | NET_F(HOST_USO));
+		f &= ~(NET_F(HOST_TSO4) | NET_F(HOST_TSO6) | NET_F(HOST_ECN) | NET_F(HOST_USO) |
+		       (OFFLOADS & ~NET_F(GUEST_CSUM)));
 	/* the guest changes its mind at run time through a tap of ours */
 	if (f & OFFLOADS && cfg->nif)
 		f |= NET_F(CTRL_GUEST_OFFLOADS);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Network devices: taps, and passt for a network that takes no privilege. */
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,7 +180,18 @@ static int connect_passt(struct net_host *nh, struct err *e)
 	return ret;
 }
 
-static int start_passt(struct net_host *nh, struct err *e)
+/*
+ * passt tells the guest of frames of 64 KiB unless it is told otherwise. Where a realm's bounce pool
+ * is small (max_request() in machine.c) such a frame would find no room.
+ */
+static unsigned int passt_mtu(const struct cfg_net *n, const struct vm_config *c)
+{
+	if (n->mtu || c->mode == MODE_PLAIN || c->swiotlb_mib || c->mem_base + c->mem > 4 * SZ_1G)
+		return n->mtu;
+	return ETH_DATA_LEN;
+}
+
+static int start_passt(struct net_host *nh, const struct vm_config *c, struct err *e)
 {
 	const struct cfg_net *n = nh->cfg;
 	char fd[16], mtu[16], mac[18];
@@ -199,8 +211,8 @@ static int start_passt(struct net_host *nh, struct err *e)
 		.level = LOG_DEBUG,
 	};
 
-	if (n->mtu) {
-		snprintf(mtu, sizeof(mtu), "%u", n->mtu);
+	if (passt_mtu(n, c)) {
+		snprintf(mtu, sizeof(mtu), "%u", passt_mtu(n, c));
 		argv[nr++] = "--mtu";
 		argv[nr++] = mtu;
 	}
@@ -223,9 +235,9 @@ static int start_passt(struct net_host *nh, struct err *e)
 	return ret;
 }
 
-static int start_user(struct net_host *nh, struct err *e)
+static int start_user(struct net_host *nh, const struct vm_config *c, struct err *e)
 {
-	int ret = nh->cfg->socket ? connect_passt(nh, e) : start_passt(nh, e);
+	int ret = nh->cfg->socket ? connect_passt(nh, e) : start_passt(nh, c, e);
 
 	if (ret < 0)
 		return err_prefix(e, "network mode=user");
@@ -259,7 +271,7 @@ static int net_start(struct device_host *h, const struct vm_config *c, struct er
 			ret = start_vhost(nh, e);
 		break;
 	case NET_USER:
-		ret = start_user(nh, &why);
+		ret = start_user(nh, c, &why);
 		/* lkvm's own, for which nobody asked: it stays in its place, with no link */
 		if (ret < 0 && nh->cfg->implicit) {
 			log_info("the network interface of the guest has no link: %s; -n mode=none takes "

@@ -197,6 +197,7 @@ static void small_pool(void **state)
 	assert_int_equal(virtio_net_new(&t.vd.env, &cfg, &dev, &e), 0);
 	vd_attach(&t.vd, dev);
 	assert_int_equal(vd_features(&t.vd) & NF(HOST_TSO4), 0);
+	assert_int_equal(vd_features(&t.vd) & NF(GUEST_TSO4), 0);
 	assert_true(vd_features(&t.vd) & NF(CSUM));
 	end();
 }

@@ -74,6 +74,8 @@ case_net_tap_vm_mq() { MACHINE='-c 2 -m 512'; tap vm 2; }
 case_long_net_tap_vm_packed() { MACHINE='-c 1 -m 512'; tap vm 1 --virtio-ring packed; }
 case_long_net_tap_vm_pci() { MACHINE='-c 2 -m 512'; tap vm 2 --virtio-transport pci; }
 case_net_tap_realm() { MACHINE='-c 1 -m 512 --swiotlb 64'; tap realm 1; }
+# the bounce pool that Linux takes by itself, 512 KiB
+case_net_tap_realm_pool() { MACHINE='-c 1 -m 512'; tap realm 1; }
 case_long_net_tap_realm_mq() { MACHINE='-c 2 -m 1024 --swiotlb 64'; tap realm 2 --virtio-transport pci; }
 
 # as_user: from here on realmtool is run by somebody without privileges, and finds passt. passt

@@ -50,8 +50,8 @@ matrix()
 		packed) echo "$line" | grep -q ' packed=1' ;;
 		*) echo "$line" | grep -q ' packed=0' ;;
 		esac || fail "$line: rings should be $ring"
-		# VERSION_1; Linux takes ACCESS_PLATFORM wherever it is offered
-		echo "$line" | grep -q ' modern=1 platform=1' || fail "$line"
+		# VERSION_1; Linux takes ACCESS_PLATFORM wherever it is offered, but for its balloon
+		echo "$line" | grep -qE ' modern=1 platform=1|device=0x0005.* modern=1' || fail "$line"
 	done || exit 1
 
 	want vda_sha256 "$sum"
