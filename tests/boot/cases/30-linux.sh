@@ -48,12 +48,12 @@ case_linux_vm_gz()
 	KERNEL=$TOP/f/Image.gz
 	boots vm 1
 }
-case_linux_realm_gz()
+case_long_linux_realm_gz()
 {
 	KERNEL=$TOP/f/Image.gz
 	boots realm 1
 }
-case_linux_vm_zboot_gzip()
+case_long_linux_vm_zboot_gzip()
 {
 	KERNEL=$TOP/f/Image.gzip
 	boots vm 1
@@ -126,8 +126,8 @@ sixty()
 	cmp sizes want || fail "sizes are wrong"
 	grep -q '^disk=vda bytes=4096 ' "$T/rt" || fail "vda is not the first disk"
 }
-case_linux_vm_60_devices() { sixty vm; }
-case_linux_realm_60_devices() { sixty realm; }
+case_long_linux_vm_60_devices() { sixty vm; }
+case_long_linux_realm_60_devices() { sixty realm; }
 
 # what is typed arrives, and so does the size of the terminal, when it changes too
 case_linux_virtio_console()

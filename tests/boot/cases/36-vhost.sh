@@ -162,7 +162,7 @@ net()
 	tap "$m" "$q" "$@"
 	grep -q vhost- threads || fail "no thread of the kernel's carried the packets: $(cat threads)"
 }
-case_vhost_net_vm() { net vm 2 512; }
+case_long_vhost_net_vm() { net vm 2 512; }
 # with room for the bounces: 512 KiB, all there is otherwise, make it a matter of minutes
 case_vhost_net_realm() { net realm 1 512 --swiotlb 16; }
 
