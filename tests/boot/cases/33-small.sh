@@ -114,7 +114,7 @@ case_small_pmem()
 	pattern 42 4194304 >want.img
 	zero=$(sha p.img)
 	small vm pmem --pmem p.img
-	await "RT: written" 90
+	await "RT: kept" 90
 	kill -KILL "$bg"
 	wait "$bg" 2>/dev/null
 	answers
@@ -127,7 +127,7 @@ case_small_pmem()
 	truncate -s 0 p.img
 	truncate -s 4M p.img
 	small vm pmem --pmem p.img,ro --virtio-ring packed
-	await "RT: written" 90
+	await "RT: kept" 90
 	kill -KILL "$bg"
 	wait "$bg" 2>/dev/null
 	answers
