@@ -181,8 +181,8 @@ static int connect_passt(struct net_host *nh, struct err *e)
 }
 
 /*
- * passt tells the guest of frames of 64 KiB unless it is told otherwise. Where a realm's bounce pool
- * is small (max_request() in machine.c) such a frame would find no room.
+ * passt tells the guest of frames of 64 KiB unless it is told otherwise. Where the bounce pool of a
+ * realm is small (max_request() in machine.c) such a frame would find no room.
  */
 static unsigned int passt_mtu(const struct cfg_net *n, const struct vm_config *c)
 {
