@@ -185,7 +185,9 @@ static void descriptors(void **state)
 	assert_null(strstr(buf, want));
 	snprintf(want, sizeof(want), " %d", other[1]);
 	assert_null(strstr(buf, want));
-	if (!strstr(buf, "SigBlk:0000000000000000") || !strstr(buf, "SigIgn:0000000000000000"))
+	/* 32 and 33 belong to the C library, which lets nobody touch them; they may be inherited */
+	if (!strstr(buf, "SigBlk:0000000000000000") ||
+	    (!strstr(buf, "SigIgn:0000000000000000") && !strstr(buf, "SigIgn:0000000180000000")))
 		fail_msg("signals of a helper: %s", buf);
 	assert_non_null(strstr(buf, "/dev/null"));
 	assert_true(ends(h));

@@ -128,7 +128,7 @@ case_bad_disk()
 		set -- "$@" -d d.img,ro
 		i=$((i + 1))
 	done
-	bad 'too many|room' run $K "$@"
+	bad 'too many|room' run $K --virtio-transport mmio "$@"
 	in_bed
 	bad '/dev/null' run $K -d /dev/null
 }
