@@ -214,11 +214,6 @@ void virtio_mmio_free(struct virtio_mmio *t)
 	free(t);
 }
 
-unsigned int virtio_mmio_queues(const struct virtio_mmio *t)
-{
-	return t->dev->nr_queues;
-}
-
 int virtio_mmio_kick_fd(const struct virtio_mmio *t, unsigned int queue)
 {
 	return queue < t->dev->nr_queues ? t->dev->queue[queue].kick.fd : -1;

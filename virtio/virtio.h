@@ -392,8 +392,6 @@ int virtio_mmio_new(struct virtio_dev *dev, struct mmio_bus *bus, ipa_t base,
 		    const struct irq_line *irq, struct virtio_mmio **out, struct err *e);
 /** virtio_mmio_free() - after virtio_dev_stop() */
 void virtio_mmio_free(struct virtio_mmio *t);
-/** virtio_mmio_queues() - number of queues of the device behind the window */
-unsigned int virtio_mmio_queues(const struct virtio_mmio *t);
 /** virtio_mmio_kick_fd() - eventfd of a queue: write by KVM, 4 bytes at base + 0x50, datamatch q */
 int virtio_mmio_kick_fd(const struct virtio_mmio *t, unsigned int queue);
 

@@ -173,7 +173,7 @@ static int add_virtio(struct machine *m, struct virtio_dev *dev, struct err *e)
 	ret = gic_edge_line(&m->gic, where->spi, &v->irq, e);
 	if (!ret)
 		ret = virtio_mmio_new(dev, &m->bus, where->base, &v->irq.line, &v->mmio, e);
-	for (unsigned int q = 0; !ret && q < virtio_mmio_queues(v->mmio); q++)
+	for (unsigned int q = 0; !ret && q < virtio_dev_queues(dev); q++)
 		ret = kvm_ioeventfd(&m->kvm, virtio_mmio_kick_fd(v->mmio, q), notify, q, e);
 	return ret;
 }

@@ -221,7 +221,7 @@ static void identification(void **state)
 	for (uint64_t off = VIRTIO_MMIO_SHM_LEN_LOW; off <= VIRTIO_MMIO_SHM_BASE_HIGH; off += 4)
 		assert_int_equal(vd_get(vd, off), UINT32_MAX);
 	assert_int_equal(vd_get(vd, 0x0f8), 0);		/* no register there */
-	assert_int_equal(virtio_mmio_queues(vd->mmio), 2);
+	assert_int_equal(virtio_dev_queues(vd->dev), 2);
 	assert_int_equal(virtio_mmio_kick_fd(vd->mmio, 2), -1);
 }
 
