@@ -34,10 +34,10 @@ p9_check()
 		grep -q "^p9 $t ok" "$T/rt" || fail "$t: $(grep "^p9 $t" "$T/rt")"
 	done
 	want from_guest "$(sha share/from-guest)"
-	[ -p share/work/d/fifo ] || fail "no FIFO came out of the guest"
-	[ "$(readlink share/work/esc)" = ../../../../../../../../../../host-secret ] || fail "symlink"
-	[ "$(stat -c '%u %g %s' share/work/attr)" = "12 34 5000" ] ||
-		fail "attributes: $(stat -c '%u %g %s' share/work/attr)"
+	[ -p share/made/d/fifo ] || fail "no FIFO came out of the guest"
+	[ "$(readlink share/made/esc)" = ../../../../../../../../../../host-secret ] || fail "symlink"
+	[ "$(stat -c '%u %g %s' share/made/attr)" = "12 34 5000" ] ||
+		fail "attributes: $(stat -c '%u %g %s' share/made/attr)"
 	[ "$(cat secret)" = secret ] || fail "the file beside the share has changed"
 }
 
