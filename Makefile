@@ -118,7 +118,7 @@ $(BIN): $(O)/vmm/main.o $(LIB_OBJ)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN := $(UNIT_SRC:%.c=$(O)/%)
 TEST_SUPPORT := $(patsubst %.c,$(O)/%.o,$(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)) \
-	$(wildcard tests/fakekvm/*.c)))
+	$(wildcard tests/fakekvm/*.c tests/fakevfio/*.c)))
 
 $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(TEST_SUPPORT) $(LIB)
 	$(if $(Q),@echo "  LD      $@")
