@@ -294,7 +294,36 @@ static int strict_slots(struct realm *r, ipa_t base, uint64_t len, bool add)
 	return ret;
 }
 
-/* A stretch that is RAM becomes EMPTY: its private contents are lost, devices may reach it. */
+static int dma_share(struct realm *r, ipa_t base, uint64_t len)
+{
+	struct err e;
+	int ret = realm_dma_share(r, base, len, &e);
+
+	if (ret == -ENOTRECOVERABLE)
+		r->hooks.fatal(r->hooks.ctx, e.msg);
+	else if (ret < 0)
+		log_rated(&convert_rate, LOG_ERROR, "the guest cannot share memory with its devices: "
+			  "%s", e.msg);
+	return ret;
+}
+
+static int dma_unshare(struct realm *r, ipa_t base, uint64_t len)
+{
+	struct err e;
+	int ret = realm_dma_unshare(r, base, len, &e);
+
+	if (ret == -ENOTRECOVERABLE)
+		r->hooks.fatal(r->hooks.ctx, e.msg);
+	else if (ret < 0)
+		log_rated(&convert_rate, LOG_ERROR, "the guest cannot take back what it shared: %s",
+			  e.msg);
+	return ret;
+}
+
+/*
+ * A stretch that is RAM becomes EMPTY: its private contents are lost, devices may reach it. Those
+ * that are assigned hold on to the pages that they find, so the old ones go first.
+ */
 static int make_shared(struct realm *r, ipa_t base, uint64_t len)
 {
 	int ret = strict_slots(r, base, len, false);
@@ -302,12 +331,20 @@ static int make_shared(struct realm *r, ipa_t base, uint64_t len)
 	if (ret < 0)
 		return ret;
 	punch(r, r->gmem_fd >= 0 ? r->gmem_fd : r->shared_fd, base, len);
+	ret = dma_share(r, base, len);
+	if (ret < 0) {
+		strict_slots(r, base, len, true);
+		return ret;
+	}
 	ripas_set(&r->ripas, base, len, RIPAS_EMPTY);
 	r->stat.bytes_shared += len;
 	return 0;
 }
 
-/* A stretch that is EMPTY becomes RAM: first no device can enter, then those inside must leave. */
+/*
+ * A stretch that is EMPTY becomes RAM: first no device can enter, then those inside must leave,
+ * then the assigned ones lose it.
+ */
 static int make_private(struct realm *r, ipa_t base, uint64_t len)
 {
 	int ret;
@@ -317,7 +354,12 @@ static int make_private(struct realm *r, ipa_t base, uint64_t len)
 	gmem_admit(r->gm);
 	ret = gmem_drain(r->gm, base, len, REALM_DRAIN_MS);
 	if (!ret)
+		ret = dma_unshare(r, base, len);
+	if (!ret) {
 		ret = strict_slots(r, base, len, true);
+		if (ret < 0 && dma_share(r, base, len) < 0)
+			r->hooks.fatal(r->hooks.ctx, "assigned devices have lost shared memory");
+	}
 	if (ret < 0) {
 		if (ret == -ETIMEDOUT)
 			log_rated(&convert_rate, LOG_ERROR, "device I/O on %" PRIipa " did not end "
@@ -325,7 +367,8 @@ static int make_private(struct realm *r, ipa_t base, uint64_t len)
 		ripas_set(&r->ripas, base, len, RIPAS_EMPTY);
 		return ret;
 	}
-	punch(r, r->shared_fd, base, len);
+	if (!realm_dma_keeps(r, base, len))
+		punch(r, r->shared_fd, base, len);
 	r->stat.bytes_private += len;
 	return 0;
 }
@@ -345,6 +388,9 @@ static int emu_convert(struct realm *r, ipa_t base, ipa_t top, enum ripas_state 
 			ret = state == RIPAS_RAM ? make_private(r, base, end - base) :
 						   make_shared(r, base, end - base);
 			changed = true;
+		} else if (state == RIPAS_EMPTY) {
+			/* shared from the start on: it was not known that devices want it */
+			ret = dma_share(r, base, end - base);
 		}
 		if (!ret)
 			*done = base = end;

@@ -117,6 +117,52 @@ int realm_add_mem(struct realm *r, const char *what, ipa_t ipa, uint64_t size, v
 	return kvm_set_slot(r->kvm, &s, e);
 }
 
+int realm_trust_device(struct realm *r, const char *name, struct err *e)
+{
+	if (r->ops->trust_device)
+		return r->ops->trust_device(r, name, e);
+	return err_set(e, -EOPNOTSUPP, "%s: trusted device assignment (RMM 2.0, TDISP) is not in this "
+		       "version of realmtool; without it the guest shares the memory that the device "
+		       "is to reach", name);
+}
+
+/* The lower slots of an emulated realm that is strict have the numbers below. */
+#define IO_SLOT_FIRST	16384
+
+int realm_map_io(struct realm *r, ipa_t ipa, uint64_t size, void *host, unsigned int *slot)
+{
+	struct kvm_slot s = {
+		/* A realm reaches all I/O through the alias; a KVM realm refuses such memory. */
+		.ipa = ipa_to_alias(&r->split, ipa),
+		.size = size,
+		.host = host,
+		.gmem = -1,
+	};
+	unsigned int n = 0;
+	int ret;
+
+	if (!realm_maps_io(r))
+		return -EOPNOTSUPP;
+	while (n < REALM_IO_SLOTS && r->io_slot[n])
+		n++;
+	if (n == REALM_IO_SLOTS)
+		return -ENOSPC;
+	s.slot = IO_SLOT_FIRST + n;
+	ret = kvm_set_slot(r->kvm, &s, NULL);
+	r->io_slot[n] = !ret;
+	*slot = n;
+	return ret;
+}
+
+void realm_unmap_io(struct realm *r, unsigned int slot)
+{
+	struct kvm_slot s = { .slot = IO_SLOT_FIRST + slot, .gmem = -1 };
+
+	if (kvm_set_slot(r->kvm, &s, NULL) < 0 && r->hooks.fatal)
+		r->hooks.fatal(r->hooks.ctx, "KVM does not take a device's registers out of the guest");
+	r->io_slot[slot] = false;
+}
+
 /*
  * A realm's shared memory is a MAP_SHARED memfd without huge pages: KVM's realm code faults it in
  * 4 KiB pages, VFIO pins it, vhost-user passes it on. A plain VM gets anonymous memory and huge
@@ -200,6 +246,21 @@ void realm_guard(struct realm *r)
 	const struct gmem_guard guard = { guard_canonical, guard_shared, r };
 
 	gmem_set_guard(r->gm, &guard);
+}
+
+int realm_dma_share(struct realm *r, ipa_t ipa, uint64_t len, struct err *e)
+{
+	return r->hooks.dma_share ? r->hooks.dma_share(r->hooks.ctx, ipa, len, e) : 0;
+}
+
+int realm_dma_unshare(struct realm *r, ipa_t ipa, uint64_t len, struct err *e)
+{
+	return r->hooks.dma_unshare ? r->hooks.dma_unshare(r->hooks.ctx, ipa, len, e) : 0;
+}
+
+bool realm_dma_keeps(struct realm *r, ipa_t ipa, uint64_t len)
+{
+	return r->hooks.dma_keeps && r->hooks.dma_keeps(r->hooks.ctx, ipa, len);
 }
 
 int realm_ripas(struct realm *r, struct err *e)

@@ -20,6 +20,8 @@
 
 struct realm;
 
+#define REALM_IO_SLOTS 512	/* stretches of BARs that are mapped at once */
+
 /* What a back end says of an exit. */
 enum realm_exit {
 	REALM_EXIT_RUN,		/* dealt with: enter the guest again */
@@ -45,6 +47,9 @@ enum realm_exit {
  * @abort:      answer the MMIO exit of @v with an external abort; NULL: kvm_vcpu_abort()
  * @failed:     KVM_RUN of @v failed with @err: go on (RUN), or OTHER and perhaps @e filled
  * @convert:    change a range of RAM to @state; see struct rsi_ops
+ * @trust_device: let the guest have an assigned device that it can attest in its own memory (RMM
+ *              2.0 device assignment, TDISP), instead of one that reaches shared memory only. NULL:
+ *              this back end cannot, see realm_trust_device()
  * @destroy:    free the back end's own state; descriptors of KVM are closed by the caller
  */
 struct realm_ops {
@@ -61,6 +66,7 @@ struct realm_ops {
 	int (*abort)(struct realm *r, struct kvm_vcpu *v);
 	enum realm_exit (*failed)(struct realm *r, struct kvm_vcpu *v, int err, struct err *e);
 	int (*convert)(struct realm *r, ipa_t base, ipa_t top, enum ripas_state state, ipa_t *done);
+	int (*trust_device)(struct realm *r, const char *name, struct err *e);
 	void (*destroy)(struct realm *r);
 };
 
@@ -81,8 +87,16 @@ extern const struct realm_ops realm_kvm;
  * @vcpu:        vCPU @id, NULL: there are not so many
  * @progress:    @done of @total bytes of the image are in place; true: stop, the user wants out.
  *               May be NULL
- * @dma_mapped:  is some of [ipa, ipa + len) mapped for a device's DMA? Then its shared pages must
- *               stay what they are. NULL: there is no such device
+ * @dma_share:   the guest shares [ipa, ipa + len): let assigned devices reach it. Called when the
+ *               range has the pages that it keeps, before any device of ours may use it.
+ *               -ENOTRECOVERABLE: it failed, and devices reach it all the same
+ * @dma_unshare: the guest takes it back: no assigned device reaches it afterwards. Called before
+ *               anything becomes of its pages. -ENOTRECOVERABLE: devices still do, or they lost
+ *               memory that stays shared; other errors: nothing has changed
+ * @dma_keeps:   is some of it mapped for DMA? Then its shared pages must stay what they are
+ *
+ * The three of DMA are NULL where there is no assigned device. Each is called once for a stretch of
+ * one state of one request of the guest, under realm.lock; addresses are canonical.
  */
 struct realm_hooks {
 	void (*stop_vcpus)(void *ctx);
@@ -95,7 +109,9 @@ struct realm_hooks {
 	void (*fatal)(void *ctx, const char *why);
 	struct kvm_vcpu *(*vcpu)(void *ctx, unsigned int id);
 	bool (*progress)(void *ctx, uint64_t done, uint64_t total);
-	bool (*dma_mapped)(void *ctx, ipa_t ipa, uint64_t len);
+	int (*dma_share)(void *ctx, ipa_t ipa, uint64_t len, struct err *e);
+	int (*dma_unshare)(void *ctx, ipa_t ipa, uint64_t len, struct err *e);
+	bool (*dma_keeps)(void *ctx, ipa_t ipa, uint64_t len);
 	void *ctx;
 };
 
@@ -145,6 +161,7 @@ struct realm {
 	struct attest *attest;		/* emulated: keys, and tokens in the making */
 	bool shared_is_gmem;		/* the shared side is a mapping of gmem_fd */
 	unsigned int next_slot;
+	bool io_slot[REALM_IO_SLOTS];	/* in use by realm_map_io() */
 	pthread_mutex_t lock;		/* serialises RSI calls and conversions */
 	_Atomic bool told_no_bit;	/* one warning of a guest that does not know realms */
 	struct realm_stat stat;
@@ -188,9 +205,35 @@ int realm_add_mem(struct realm *r, const char *what, ipa_t ipa, uint64_t size, v
 /** realm_set_rom() - map (@size) or unmap (0) the memory again */
 int realm_set_rom(struct realm *r, unsigned int slot, ipa_t ipa, uint64_t size, void *host);
 
+/** realm_maps_io() - can a guest reach registers of an assigned device without exits? */
+static inline bool realm_maps_io(const struct realm *r)
+{
+	return !r->ops->rom_by_exit;
+}
+/**
+ * realm_map_io() - let the guest reach registers of an assigned device without exits
+ * @ipa:  canonical, page aligned; in a realm the alias is mapped
+ * @host: mapping of the registers, page aligned, @size bytes
+ * @slot: for realm_unmap_io()
+ *
+ * Calls are serial. Return: 0; -EOPNOTSUPP: not in this kind of guest; -ENOSPC: too many; what KVM
+ * says.
+ */
+int realm_map_io(struct realm *r, ipa_t ipa, uint64_t size, void *host, unsigned int *slot);
+/** realm_unmap_io() - the guest's accesses are exits again */
+void realm_unmap_io(struct realm *r, unsigned int slot);
+
 /** realm_check_window() - refuse what lies at or above the shared bit, or beyond the width */
 int realm_check_window(const struct realm *r, const char *what, ipa_t base, uint64_t size,
 		       struct err *e);
+
+/**
+ * realm_trust_device() - make an assigned device a trusted one
+ * @name: of the device, for messages
+ *
+ * Return: what the back end says; -EOPNOTSUPP: it has no such operation, as none has today.
+ */
+int realm_trust_device(struct realm *r, const char *name, struct err *e);
 
 /**
  * rsi_granule() - the second door: one RIPAS-RAM granule, for the monitor only
@@ -210,11 +253,29 @@ void rsi_granule_put(struct realm *r, void *p);
  */
 int realm_debug_mem(struct realm *r, ipa_t ipa, void *buf, uint64_t len, bool write);
 
+/**
+ * realm_shared_apart() - is the shared side memory of its own?
+ *
+ * Only then can all of it be mapped for DMA for good: where private and shared are the same pages,
+ * devices would reach private ones. After add_ram.
+ */
+static inline bool realm_shared_apart(const struct realm *r)
+{
+	return r->gmem_fd >= 0 && !r->shared_is_gmem;
+}
+
 /* shared by the back ends */
 int realm_alloc_shared(struct realm *r, bool memfd, struct err *e);
 int realm_fill(struct realm *r, const struct plan_piece *piece, void *dst, struct err *e);
 /** realm_ripas() - make the RIPAS map as the plan has it at the start */
 int realm_ripas(struct realm *r, struct err *e);
+/**
+ * realm_dma_share() - hooks.dma_share where there is an assigned device
+ * @e: has one line where this fails
+ */
+int realm_dma_share(struct realm *r, ipa_t ipa, uint64_t len, struct err *e);
+int realm_dma_unshare(struct realm *r, ipa_t ipa, uint64_t len, struct err *e);
+bool realm_dma_keeps(struct realm *r, ipa_t ipa, uint64_t len);
 /** realm_guard() - let the door of guest memory ask the RIPAS map */
 void realm_guard(struct realm *r);
 /**

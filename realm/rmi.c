@@ -506,9 +506,25 @@ static int give_gmem(struct rmi *m, ipa_t base, ipa_t top)
 	return ret;
 }
 
+/* One piece of what no device can reach any more. */
+static int take(struct rmi *m, ipa_t base, uint64_t len)
+{
+	struct realm *r = m->r;
+	int ret = set_private(m, base, len, true);
+
+	if (ret < 0 || m->gen->privacy == RMI_IN_PLACE)
+		return ret;
+	/* What a device has mapped for DMA must stay the same pages: VFIO pins them. */
+	if (!realm_dma_keeps(r, base, len) && punch(m, r->shared_fd, base, len) < 0)
+		log_rated(&convert_rate, LOG_WARNING, "shared memory at %" PRIipa " (%" PRIu64
+			  " KiB) cannot be given back", base, len / 1024);
+	return 0;
+}
+
 static int make_private(struct rmi *m, ipa_t base, uint64_t len)
 {
 	struct realm *r = m->r;
+	struct err e;
 	int ret;
 
 	gmem_exclude(r->gm);
@@ -521,19 +537,17 @@ static int make_private(struct rmi *m, ipa_t base, uint64_t len)
 		/* It goes on in pages that nobody sees any more. */
 		log_rated(&convert_rate, LOG_WARNING, "device I/O on %" PRIipa " did not end within "
 			  "%d s; its page is private now", base, REALM_DRAIN_MS / 1000);
-	ret = set_private(m, base, len, true);
-	if (ret < 0 || m->gen->privacy == RMI_IN_PLACE)
-		return ret;
-	/* What a device has mapped for DMA must stay the same pages: VFIO pins them. */
-	if (r->hooks.dma_mapped && r->hooks.dma_mapped(r->hooks.ctx, base, len))
-		return 0;
-	if (punch(m, r->shared_fd, base, len) < 0)
-		log_rated(&convert_rate, LOG_WARNING, "shared memory at %" PRIipa " (%" PRIu64
-			  " KiB) cannot be given back", base, len / 1024);
-	return 0;
+	/* Of the stretch at once: a mapping is taken back whole. In place its pins would be in the way. */
+	ret = realm_dma_unshare(r, base, len, &e);
+	if (ret < 0)
+		rmi_dead(m, e.msg);
+	for (uint64_t off = 0; off < len && !ret; off += CHUNK)
+		ret = take(m, base + off, MIN(len - off, CHUNK));
+	return ret;
 }
 
-static int make_shared(struct rmi *m, ipa_t base, uint64_t len)
+/* One piece of what shall be shared. */
+static int give(struct rmi *m, ipa_t base, uint64_t len)
 {
 	struct realm *r = m->r;
 	int ret = set_private(m, base, len, false);
@@ -541,12 +555,34 @@ static int make_shared(struct rmi *m, ipa_t base, uint64_t len)
 	/* Old contents that stayed would be there again when the page turns private. */
 	if (!ret && m->gen->privacy != RMI_IN_PLACE)
 		ret = punch(m, r->gmem_fd, base, len);
-	if (ret < 0)
-		return ret;
 	/* in place, what was touched while it was private lies behind another page */
-	gmem_restore(r->gm, base, len);
-	ripas_set(&r->ripas, base, len, RIPAS_EMPTY);
-	return 0;
+	if (!ret)
+		gmem_restore(r->gm, base, len);
+	return ret;
+}
+
+/* The range is shared, and devices shall reach it as one mapping. */
+static int dma_share(struct rmi *m, ipa_t base, uint64_t len)
+{
+	struct err e;
+	int ret = realm_dma_share(m->r, base, len, &e);
+
+	if (ret < 0)
+		rmi_dead(m, e.msg);
+	return ret;
+}
+
+static int make_shared(struct rmi *m, ipa_t base, uint64_t len)
+{
+	int ret = 0;
+
+	for (uint64_t off = 0; off < len && !ret; off += CHUNK)
+		ret = give(m, base + off, MIN(len - off, CHUNK));
+	if (!ret)
+		ret = dma_share(m, base, len);
+	if (!ret)
+		ripas_set(&m->r->ripas, base, len, RIPAS_EMPTY);
+	return ret;
 }
 
 /* @base, @top: anywhere; what is not RAM is nothing to us */
@@ -568,7 +604,6 @@ static int kvm_convert(struct realm *r, ipa_t base, ipa_t top, enum ripas_state 
 		ipa_t end = ripas_run(&r->ripas, base, top, &now);
 
 		if (now != state) {
-			end = MIN(end, base + CHUNK);
 			ret = private ? make_private(m, base, end - base) :
 					make_shared(m, base, end - base);
 			if (!ret) {
@@ -576,6 +611,9 @@ static int kvm_convert(struct realm *r, ipa_t base, ipa_t top, enum ripas_state 
 					end - base;
 				changed = true;
 			}
+		} else if (!private) {
+			/* shared from the start on: it was not known that devices want it */
+			ret = dma_share(m, base, end - base);
 		}
 		base = end;
 	}

@@ -49,6 +49,8 @@ esac
 probe CBOR tinycbor/cbor.h 'cbor_encode_tag(NULL, 0)' -ltinycbor
 probe ZLIB zlib.h 'inflate' -lz
 probe ZSTD zstd.h 'ZSTD_decompressStream' -lzstd
+probe JANSSON jansson.h 'json_loads("", 0, NULL) != NULL' -ljansson
+probe CONFUSE confuse.h 'cfg_parse_buf(NULL, NULL)' -lconfuse
 # bookworm's static libcrypto wants nothing more; a shared build needs no list either.
 printf 'HAVE :=%s\nLIBS := %s\n' "$have" "$libs" > "$out"
 if [ -n "$extra" ]; then

@@ -9,6 +9,11 @@
  * back part of a range makes the rest unreachable for a moment: it is unmapped whole and the rest
  * is mapped again.
  *
+ * What a device has mapped must stay the same pages, or it would go on with those that were there.
+ * So from dma_start() on gmem_discard() finds nothing to give up (gmem_keep()). That is no loss: all
+ * that a guest can give up is shared, and so it is mapped. It takes no gmem pins: a conversion calls
+ * dma_unshare() after gmem_drain(), which has nothing to wait for here.
+ *
  * Calls are serial: realm.lock, or no vCPU runs. The counters can be read by any thread.
  */
 #ifndef VFIO_DMA_H
@@ -24,7 +29,8 @@ struct gmem;
 enum dma_mode {
 	DMA_ALL,		/* plain VM: everything, always */
 	DMA_DYNAMIC,		/* realm: what is shared, as it is shared */
-	DMA_STATIC,		/* realm: the whole shared side, once; its pages are never given back */
+	DMA_STATIC,		/* realm: the whole shared side, once; its pages are never given back.
+				 * Only where that is memory of its own: realm_shared_apart() */
 };
 
 /**
@@ -59,7 +65,11 @@ struct dma_stat {
  * A device's memory in @gm (pmem) counts, too.
  */
 int dma_new(const struct dma_cfg *cfg, struct dma **out, struct err *e);
-/** dma_start() - map what is mapped from the start on; all guest memory exists */
+/**
+ * dma_start() - map what is mapped from the start on
+ *
+ * All guest memory exists and its image is in place: populating punches, and asks for huge pages.
+ */
 int dma_start(struct dma *d, struct err *e);
 /** dma_free() - unmap everything; no device does DMA any more. NULL is fine */
 void dma_free(struct dma *d);
@@ -68,15 +78,19 @@ void dma_free(struct dma *d);
  * dma_share() - [ipa, ipa + len) is shared now: devices may reach it
  * @ipa: canonical, page aligned
  *
- * Return: 0 or a negative errno: nothing of it is mapped.
+ * What of it is mapped already stays as it is.
+ *
+ * Return: 0 or a negative errno: nothing is mapped that was not before; -ENOTRECOVERABLE: that could
+ * not be undone, devices reach what they must not.
  */
 int dma_share(struct dma *d, ipa_t ipa, uint64_t len, struct err *e);
 /**
  * dma_unshare() - the guest takes [ipa, ipa + len) back: no device reaches it when this returns
- * Return: 0 or a negative errno: perhaps a device still does, or one lost what is still shared.
+ * Return: 0 or a negative errno: all is as before, devices reach it; -ENOTRECOVERABLE: they do, or
+ * they lost what is still shared, and the machine cannot go on.
  */
 int dma_unshare(struct dma *d, ipa_t ipa, uint64_t len, struct err *e);
-/** dma_keeps() - shared pages in [ipa, ipa + len) are pinned and must not be given back */
+/** dma_keeps() - is some of [ipa, ipa + len) mapped? Then its pages must not be given back */
 bool dma_keeps(const struct dma *d, ipa_t ipa, uint64_t len);
 
 /** dma_stat() - the counters */

@@ -59,10 +59,20 @@ void vfio_pci_stop(struct vfio_pci *p);
 /** vfio_pci_free() - after vfio_pci_stop(), and after the bus was told nothing of it any more */
 void vfio_pci_free(struct vfio_pci *p);
 
-/** struct vfio_pci_stat - for `stat` */
+/** enum vfio_pci_irq - means of interrupting that are on in the device, one at a time */
+enum vfio_pci_irq {
+	VFIO_PCI_NO_IRQ,
+	VFIO_PCI_INTX,
+	VFIO_PCI_MSI,
+	VFIO_PCI_MSIX,
+};
+
+/** struct vfio_pci_stat - for `stat`. Interrupts are not counted: they never pass through here */
 struct vfio_pci_stat {
 	_Atomic uint64_t bar_exits;	/* accesses to BARs that were exits */
 	_Atomic uint64_t cfg_exits;	/* to configuration space that went to the device */
+	_Atomic uint32_t irq;		/* enum vfio_pci_irq */
+	_Atomic uint32_t vectors;	/* that are on */
 };
 /** vfio_pci_stat() - the counters; vfio_pci_name() - "0000:01:00.0" */
 const struct vfio_pci_stat *vfio_pci_stat(const struct vfio_pci *p);

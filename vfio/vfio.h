@@ -16,6 +16,7 @@
 #include "vfio/sys.h"
 
 struct err;
+struct kvm;
 struct vfio;
 struct vfio_group;
 
@@ -33,13 +34,15 @@ enum vfio_backend {
  * @can_reset: the kernel has a way to reset this function alone (VFIO_DEVICE_FLAGS_RESET)
  * @nr_regions, @nr_irqs: VFIO_DEVICE_GET_INFO
  * @v:      the set it belongs to
+ * @reset_done: a hot reset of another function has reset this one, and nobody asked for it yet
  */
 struct vfio_device {
 	const struct vfio_sys *sys;
-	char name[16];
+	char name[20];
 	int fd;
 	unsigned int group;
 	bool can_reset;
+	bool reset_done;
 	unsigned int nr_regions, nr_irqs;
 	struct vfio *v;
 	struct vfio_group *container_group;	/* NULL with iommufd */
@@ -70,8 +73,29 @@ struct iommu *vfio_iommu(struct vfio *v);
 const char *vfio_backend_name(const struct vfio *v);
 
 /**
+ * vfio_tell_kvm() - tell a VM's KVM which devices its guest has (Documentation/virt/kvm/devices/
+ * vfio.rst), for what kernels make of that; arm64's does without
+ *
+ * Return: a descriptor that the caller closes before the VM; -1: this KVM does not want to know.
+ */
+int vfio_tell_kvm(struct vfio *v, struct kvm *k);
+
+/**
+ * vfio_find_cap() - look for a capability in what the kernel said of a device or an IOMMU
+ * @info:  the structure; @size: bytes that were allocated for it
+ * @first: offset of the first capability, 0: none
+ * @min:   bytes that it must have, its header included
+ *
+ * Offsets that lead out of the structure, or in a circle, end the search.
+ *
+ * Return: the capability; from there to the end of the structure is how much there is of it. NULL:
+ * there is none.
+ */
+const void *vfio_find_cap(const void *info, size_t size, uint32_t first, uint16_t id, size_t min);
+
+/**
  * vfio_region() - VFIO_DEVICE_GET_REGION_INFO with all its capabilities
- * @out: allocated, for free()
+ * @out: allocated, for free(); its argsz is how much
  */
 int vfio_region(struct vfio_device *d, unsigned int index, struct vfio_region_info **out,
 		struct err *e);
@@ -79,8 +103,11 @@ int vfio_region(struct vfio_device *d, unsigned int index, struct vfio_region_in
 int vfio_irq(struct vfio_device *d, unsigned int index, struct vfio_irq_info *out);
 /**
  * vfio_set_irqs() - VFIO_DEVICE_SET_IRQS with eventfds
- * @fd: @nr descriptors, -1: none; NULL with @nr 0: switch the whole index off
- * @flags: VFIO_IRQ_SET_ACTION_*
+ * @fd: @nr descriptors, -1: none; NULL: no descriptors, and with @nr 0 and ACTION_TRIGGER the whole
+ *      index is switched off
+ * @action: VFIO_IRQ_SET_ACTION_*
+ *
+ * Return: 0; > 0: the host has only so many for MSI or MSI-X, none is on; a negative errno.
  */
 int vfio_set_irqs(struct vfio_device *d, unsigned int index, unsigned int start, unsigned int nr,
 		  const int *fd, uint32_t action, struct err *e);
@@ -89,11 +116,17 @@ int vfio_set_irqs(struct vfio_device *d, unsigned int index, unsigned int start,
  * vfio_reset() - bring a device to the state after power-on, with the best means it has
  *
  * Its own reset (FLR, ...), else a hot reset of its slot or bus when all functions behind it belong
- * to this VM. Functions that are reset together are reset once for each call of vfio_reset() on any
- * of them.
+ * to this VM. For a time when no device is in use: before the guest starts, and after it ended, for
+ * all devices. A function that was reset together with another one before it is not reset again
+ * when its turn comes.
  *
  * Return: 0; -EOPNOTSUPP: it has none, or others are in the way: @e names them.
  */
 int vfio_reset(struct vfio_device *d, struct err *e);
+/**
+ * vfio_reset_own() - reset this function and no other, while others are in use
+ * Return: 0; -EOPNOTSUPP: it cannot be reset alone; ...
+ */
+int vfio_reset_own(struct vfio_device *d, struct err *e);
 
 #endif

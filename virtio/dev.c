@@ -31,8 +31,11 @@ static void queue_notify(struct vq *vq)
 {
 	struct virtio_dev *dev = container_of(vq, struct virtio_queue, vq)->dev;
 
-	if (dev->transport && dev->running)
-		dev->transport->queue_irq(dev->transport, vq->index);
+	if (!dev->transport || !dev->running)
+		return;
+	/* any thread, for a back end */
+	atomic_fetch_add_explicit(&vq->count.interrupts, 1, memory_order_relaxed);
+	dev->transport->queue_irq(dev->transport, vq->index);
 }
 
 /* Any thread, with or without locks: what it touches is atomic. */
@@ -78,6 +81,7 @@ static void kick_event(struct loop_src *src, uint32_t events)
 	struct virtio_dev *dev = q->dev;
 
 	pthread_mutex_lock(q->lock);
+	vq_count_add(&q->vq.count.kicks, 1);
 	if (dev->running && q->vq.ready && !q->vq.broken)
 		dev->ops->kick(dev, q->vq.index);
 	pthread_mutex_unlock(q->lock);
@@ -622,6 +626,30 @@ uint32_t virtio_dev_config_gen(struct virtio_dev *dev)
 unsigned int virtio_dev_queues(const struct virtio_dev *dev)
 {
 	return dev->nr_queues;
+}
+
+void virtio_dev_queue_stat(const struct virtio_dev *dev, unsigned int q,
+			   struct virtio_queue_stat *out)
+{
+	const struct vq_count *c = &dev->queue[q].vq.count;
+
+	*out = (struct virtio_queue_stat){
+		.external = dev->queue[q].external,
+		.requests = atomic_load_explicit(&c->requests, memory_order_relaxed),
+		.from_guest = atomic_load_explicit(&c->from_guest, memory_order_relaxed),
+		.to_guest = atomic_load_explicit(&c->to_guest, memory_order_relaxed),
+		.kicks = atomic_load_explicit(&c->kicks, memory_order_relaxed),
+		.interrupts = atomic_load_explicit(&c->interrupts, memory_order_relaxed),
+	};
+}
+
+const char *virtio_dev_state(const struct virtio_dev *dev)
+{
+	uint8_t status = atomic_load(&dev->status);
+
+	if (status & (VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED))
+		return "failed";
+	return status & VIRTIO_CONFIG_S_DRIVER_OK ? "running" : "idle";
 }
 
 void virtio_dev_stop(struct virtio_dev *dev)

@@ -13,6 +13,7 @@
 #include "virtio/net_int.h"
 #include "vmm/core/err.h"
 
+#include <linux/if_ether.h>
 #include <linux/virtio_ids.h>
 
 /* With what a guest says how packets may come to it; each is also a bit of GUEST_OFFLOADS_SET. */
@@ -22,8 +23,25 @@
 #define OWN (NET_F(MAC) | NET_F(STATUS) | NET_F(MTU) | NET_F(CTRL_VQ) | NET_F(CTRL_RX) | \
 	     NET_F(CTRL_MAC_ADDR) | NET_F(MQ))
 
-/* A realm's guest bounces its packets through shared pages; env->max_request is half of them. */
+/*
+ * A realm's guest bounces its packets through a pool of shared pages; env->max_request is half of
+ * it, and 16 MiB at most.
+ *
+ * Segments of 64 KiB find no room in a pool of less than SMALL_POOL, and are lost again and again.
+ *
+ * In one of less than SCARCE_POOL Linux shall not use its mergeable buffers: 7.3 keeps them mapped
+ * (virtnet_create_page_pools(), PP_FLAG_DMA_MAP), and their part of the pool, until somebody has
+ * read what came, so one TCP connection can take it all. From then on nothing comes and nothing
+ * goes, and the retries leave no CPU to who should read. Its buffers of whole pages give their part
+ * back as soon as a packet is there. It takes those without MRG_RXBUF if the MTU is larger than
+ * Ethernet's (virtnet_set_big_packets()), so it is told one that is.
+ */
 #define SMALL_POOL (2 * SZ_1M)
+#define SCARCE_POOL (32 * SZ_1M)
+#define SCARCE_MTU (ETH_DATA_LEN + 1)
+/* Linux stops a send queue that has no room for a packet in MAX_SKB_FRAGS + 2 pieces, 19. */
+#define TX_SIZE_MIN 32
+#define RX_SIZE_MIN 4
 
 /* MAC_TABLE_SET: more would be a guest that wastes our time */
 #define MAC_TABLE_MAX 1024
@@ -396,11 +414,58 @@ static int watch_host(struct virtio_net *net)
 	return ret;
 }
 
-static uint64_t features(const struct virtio_net_cfg *cfg, bool small_pool)
+/* See SCARCE_POOL. A user who says that the MTU is no larger than Ethernet's has the last word. */
+static bool scarce(const struct virtio_net_cfg *cfg, const struct virtio_env *env)
 {
+	return env->max_request && env->max_request < SCARCE_POOL / 2 &&
+	       (!cfg->mtu || cfg->mtu > ETH_DATA_LEN);
+}
+
+static uint16_t told_mtu(const struct virtio_net_cfg *cfg, const struct virtio_env *env)
+{
+	return cfg->mtu || !scarce(cfg, env) ? cfg->mtu : SCARCE_MTU;
+}
+
+/* A power of 2: as many buffers of  bytes per pair as have room in  */
+static unsigned int fit(const struct virtio_net_cfg *cfg, uint64_t bytes, uint64_t cost,
+			unsigned int min)
+{
+	unsigned int size = VQ_SIZE_DEFAULT;
+
+	while (size > min && size * cost * cfg->pairs > bytes)
+		size /= 2;
+	return size;
+}
+
+/*
+ * The receive queues are full of buffers at all times: they may have half of the pool, or a quarter
+ * where the packets keep as much again. What a buffer takes: an indirect table, the header's page
+ * and those of the packet; of the mergeable ones 2 KiB.
+ */
+static unsigned int rx_size(const struct virtio_net_cfg *cfg, const struct virtio_env *env)
+{
+	uint64_t pages = (told_mtu(cfg, env) + SZ_4K - 1) / SZ_4K;
+
+	if (cfg->queue_size || !env->max_request)
+		return cfg->queue_size ? cfg->queue_size : VQ_SIZE_DEFAULT;
+	if (scarce(cfg, env))
+		return fit(cfg, env->max_request, (2 + pages) * SZ_4K, RX_SIZE_MIN);
+	return fit(cfg, env->max_request / 2, 2048, RX_SIZE_MIN);
+}
+
+static unsigned int tx_size(const struct virtio_net_cfg *cfg, const struct virtio_env *env)
+{
+	if (cfg->queue_size || !env->max_request)
+		return cfg->queue_size ? cfg->queue_size : VQ_SIZE_DEFAULT;
+	return fit(cfg, env->max_request / 2, 2048, TX_SIZE_MIN);
+}
+
+static uint64_t features(const struct virtio_net_cfg *cfg, const struct virtio_env *env)
+{
+	bool small = env->max_request && env->max_request < SMALL_POOL / 2;
 	uint64_t f = OWN | NET_F(MRG_RXBUF);
 
-	if (!cfg->mtu)
+	if (!told_mtu(cfg, env))
 		f &= ~NET_F(MTU);
 	if (cfg->pairs == 1)
 		f &= ~NET_F(MQ);
@@ -408,13 +473,13 @@ static uint64_t features(const struct virtio_net_cfg *cfg, bool small_pool)
 		f |= cfg->backend->features;
 	if (cfg->nif)
 		f |= cfg->nif->features;
-	/*
-	 * Segments of 64 KiB find no room in a small pool, and are lost again and again; those that
-	 * come want more buffers than a short ring has.
-	 */
-	if (small_pool)
-		f &= ~(NET_F(HOST_TSO4) | NET_F(HOST_TSO6) | NET_F(HOST_ECN) | NET_F(HOST_USO) |
-		       (OFFLOADS & ~NET_F(GUEST_CSUM)));
+	if (small)
+		f &= ~(NET_F(HOST_TSO4) | NET_F(HOST_TSO6) | NET_F(HOST_ECN) | NET_F(HOST_USO));
+	/* segments that come want more buffers than a short ring has, or very large ones */
+	if (small || scarce(cfg, env))
+		f &= ~(OFFLOADS & ~NET_F(GUEST_CSUM));
+	if (scarce(cfg, env))
+		f &= ~NET_F(MRG_RXBUF);
 	/* the guest changes its mind at run time through a tap of ours */
 	if (f & OFFLOADS && cfg->nif)
 		f |= NET_F(CTRL_GUEST_OFFLOADS);
@@ -430,12 +495,12 @@ int virtio_net_new(const struct virtio_env *env, const struct virtio_net_cfg *cf
 		.name = cfg->name,
 		.ops = &net_ops,
 		.env = env,
-		.features = features(cfg, env->max_request && env->max_request < SMALL_POOL / 2),
+		.features = features(cfg, env),
 		.config = net ? &net->config : NULL,
 		/* up to and with mtu: what lies behind it is of features that are not offered */
 		.config_len = offsetof(struct virtio_net_config, speed),
 		.nr_queues = 2 * cfg->pairs + 1,
-		.queue_size = cfg->queue_size ? cfg->queue_size : VQ_SIZE_DEFAULT,
+		.queue_size = tx_size(cfg, env),
 		/* checksums and segments are between guest and tap, whoever carries the packets */
 		.allowed = b && b->allowed ? b->allowed | OWN | NET_F(CTRL_GUEST_OFFLOADS) |
 				(cfg->nif ? cfg->nif->features : 0) : 0,
@@ -456,7 +521,7 @@ int virtio_net_new(const struct virtio_env *env, const struct virtio_net_cfg *cf
 	net->backend_ctx = cfg->backend_ctx;
 	memcpy(net->mac, cfg->mac, sizeof(net->mac));
 	memcpy(net->config.mac, cfg->mac, sizeof(net->mac));
-	net->config.mtu = cfg->mtu;
+	net->config.mtu = told_mtu(cfg, env);
 	net->config.max_virtqueue_pairs = cfg->pairs;
 	net->link = !cfg->link_down && !(cfg->nif && cfg->nif->gone);
 	net->config.status = net->link ? VIRTIO_NET_S_LINK_UP : 0;
@@ -468,6 +533,11 @@ int virtio_net_new(const struct virtio_env *env, const struct virtio_net_cfg *cf
 	if (ret < 0) {
 		free(net);
 		return ret;
+	}
+	for (unsigned int i = 0; i < cfg->pairs; i++) {
+		struct vq *vq = &net->dev.queue[NET_RXQ(i)].vq;
+
+		vq->max = vq->num = rx_size(cfg, env);
 	}
 	ret = net->nif && !b ? watch_host(net) : 0;
 	if (ret < 0) {

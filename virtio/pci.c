@@ -499,6 +499,14 @@ int virtio_pci_new(struct virtio_dev *dev, const struct virtio_pci_env *env,
 		.class = class_of(dev->ops->id),
 		.revision = REVISION,
 	};
+	const struct pci_msix_cfg msix = {
+		/* one for each queue and one for changes of the configuration */
+		.nr = MIN(dev->nr_queues + 1, (unsigned int)MAX_VECTORS),
+		.table_bar = VIRTIO_PCI_BAR,
+		.table_off = VIRTIO_PCI_MSIX_OFF,
+		.pba_bar = VIRTIO_PCI_BAR,
+		.pba_off = VIRTIO_PCI_PBA_OFF,
+	};
 	struct virtio_pci *p;
 	int ret = 0;
 
@@ -525,11 +533,8 @@ int virtio_pci_new(struct virtio_dev *dev, const struct virtio_pci_env *env,
 	pci_add_bar(&p->pci, VIRTIO_PCI_BAR, VIRTIO_PCI_BAR_SIZE, false, false);
 	pci_use_intx(&p->pci);
 	add_caps(p);
-	/* one for each queue and one for changes of the configuration */
 	if (env->msi)
-		ret = pci_add_msix(&p->pci, env->msi,
-				   MIN(dev->nr_queues + 1, (unsigned int)MAX_VECTORS),
-				   VIRTIO_PCI_BAR, VIRTIO_PCI_MSIX_OFF, VIRTIO_PCI_PBA_OFF, e);
+		ret = pci_add_msix(&p->pci, env->msi, &msix, e);
 	if (!ret)
 		ret = pci_add(env->host, &p->pci, e);
 	if (ret < 0) {

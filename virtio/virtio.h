@@ -370,6 +370,19 @@ int virtio_vhost_vsock_new(const struct virtio_env *env, struct vhost_vsock *s,
 /** virtio_dev_queues() - number of queues of a device */
 unsigned int virtio_dev_queues(const struct virtio_dev *dev);
 /**
+ * struct virtio_queue_stat - a queue in numbers; see struct vq_count
+ * @external: a back end outside of realmtool serves it: there is nothing to count here
+ */
+struct virtio_queue_stat {
+	bool external;
+	uint64_t requests, from_guest, to_guest, kicks, interrupts;
+};
+/** virtio_dev_queue_stat() - of queue @q; any thread */
+void virtio_dev_queue_stat(const struct virtio_dev *dev, unsigned int q,
+			   struct virtio_queue_stat *out);
+/** virtio_dev_state() - the driver's state as a word: idle, running or failed; any thread */
+const char *virtio_dev_state(const struct virtio_dev *dev);
+/**
  * virtio_dev_stop() - stop all I/O of a device and wait for what is in flight
  *
  * The loop is not running any more. Flushed data are on the disk afterwards.

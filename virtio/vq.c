@@ -319,6 +319,8 @@ int vq_pop(struct vq *vq, struct vq_chain *c)
 	c->seg = vq->seg;
 	vq->last_avail = vq_forward(vq, vq->last_avail, c->head.slots);
 	vq->inuse += c->head.slots;
+	vq_count_add(&vq->count.requests, 1);
+	vq_count_add(&vq->count.from_guest, c->out_len);
 	return 1;
 }
 
@@ -362,6 +364,7 @@ void vq_push(struct vq *vq, const struct vq_head *head, uint64_t len)
 		vq->ring->put(vq, vq->used, head->id, len32);
 	vq->used = vq_forward(vq, vq->used, head->slots);
 	vq->inuse -= head->slots;
+	vq_count_add(&vq->count.to_guest, len);
 }
 
 unsigned int vq_slice(const struct vq_chain *c, bool in, uint64_t off, uint64_t len,

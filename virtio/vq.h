@@ -21,6 +21,8 @@
 #ifndef VIRTIO_VQ_H
 #define VIRTIO_VQ_H
 
+#include <stdatomic.h>
+
 #include "vmm/core/gmem.h"
 #include "vmm/core/log.h"
 
@@ -94,6 +96,28 @@ struct vq_part {
 };
 
 /**
+ * struct vq_count - what went through a queue; only grows, a reset leaves it alone
+ * @requests:   chains that were taken; those of vq_rewind() count again
+ * @from_guest: bytes in their readable parts
+ * @to_guest:   bytes written into them
+ * @kicks:      the guest asked to look
+ * @interrupts: it was told of used buffers
+ *
+ * Of a queue that a back end outside of realmtool serves only the interrupts pass through here, if
+ * any do. Read by any thread.
+ */
+struct vq_count {
+	_Atomic uint64_t requests, from_guest, to_guest, kicks, interrupts;
+};
+
+/** vq_count_add() - add to a counter that nobody else writes now */
+static inline void vq_count_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+/**
  * struct vq - a virtqueue
  *
  * The owner of the queue's lock owns all of it. The transport writes @num and the three addresses
@@ -135,6 +159,7 @@ struct vq {
 
 	struct vq_seg *seg;
 	unsigned int seg_room;
+	struct vq_count count;
 	struct log_rate rate;
 };
 

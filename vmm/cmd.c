@@ -28,26 +28,35 @@ static int run_guest(const struct cmd_ctx *cx, int argc, char **argv, struct err
 	return ret;
 }
 
-#define INSTEAD_CONTROL "ctrl-a x on its console, or a signal to its process, ends a guest"
+#ifdef HAVE_JANSSON
+#define CONTROL(name) cmd_##name, NULL, cmd_help_##name
+#else
+#define CONTROL(name) NULL, "it was built without jansson (libjansson-dev)"
+#endif
 
 /* clang-format off */
 const struct cmd commands[] = {
 	{ "run", "run a guest: a realm, an emulated realm or a VM", run_guest, NULL, cmd_help_run },
 	{ "help", "print help, also for a command: help run", cmd_help },
 	{ "version", "print the version and what it was built with", cmd_version },
-	{ "list", "list guests", NULL, "ps shows the guests" },
-	{ "stop", "stop a guest", NULL, INSTEAD_CONTROL },
-	{ "pause", "pause a guest", NULL, "use --gdb to stop its vCPUs" },
-	{ "resume", "resume a guest", NULL, "use --gdb to stop its vCPUs, and to go on" },
-	{ "stat", "print a guest's statistics", NULL, "look at /proc/PID/smaps_rollup" },
-	{ "balloon", "change a balloon", NULL, "give the guest what it needs with --mem" },
-	{ "debug", "dump a guest's state", NULL, "use run --gdb" },
+	{ "list", "list guests", CONTROL(list) },
+	{ "stop", "end a guest", CONTROL(stop) },
+	{ "pause", "keep a guest from running", CONTROL(pause) },
+	{ "resume", "let a paused guest go on", CONTROL(resume) },
+	{ "console", "attach to a guest's console", CONTROL(console) },
+	{ "wait", "wait for a guest's end, or for a line on its console", CONTROL(wait) },
+	{ "stat", "print a guest's memory, or a map of it", CONTROL(stat) },
+	{ "metrics", "print a guest's counters", CONTROL(metrics) },
+	{ "balloon", "change how much memory a guest has", CONTROL(balloon) },
+	{ "debug", "dump a guest's registers, send it a SysRq key", CONTROL(debug) },
 	{ "setup", "make a root file system, for lkvm run without a disk", cmd_setup, NULL,
 	  cmd_help_setup },
 	{ "sandbox", "run a command in a guest", NULL, "start it from an --initrd with run" },
 	{ "check", "tell what this host can do", cmd_check, NULL, cmd_help_check },
 	{ "measure", "predict a realm's measurement", cmd_measure, NULL,
 	  cmd_help_measure },
+	{ "config", "check config files, show what is in force, write one", cmd_config, NULL,
+	  cmd_help_config },
 	{ "token", "read and verify an attestation token", cmd_token, NULL,
 	  cmd_help_token },
 	{ NULL }

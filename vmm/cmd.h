@@ -89,6 +89,15 @@ int cmd_measure(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
 int cmd_help_measure(const struct cmd_ctx *cx, bool full, struct err *e);
 
 /**
+ * cmd_config() - check config files, show what is in force, write one for a command line
+ *
+ * Return: 0, 1 if "check" found errors; negative errno.
+ */
+int cmd_config(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** cmd_help_config() - its options */
+int cmd_help_config(const struct cmd_ctx *cx, bool full, struct err *e);
+
+/**
  * cmd_token() - read and verify an attestation token
  *
  * Return: 0 all that could be checked is right, 1 something is wrong, EXIT_RIM; negative errno.
@@ -96,6 +105,33 @@ int cmd_help_measure(const struct cmd_ctx *cx, bool full, struct err *e);
 int cmd_token(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
 /** cmd_help_token() - its options */
 int cmd_help_token(const struct cmd_ctx *cx, bool full, struct err *e);
+
+/*
+ * The commands that speak to guests which run (vmm/ctl_client.h); without jansson there are none.
+ * Each returns 0 unless it says otherwise here, or a negative errno.
+ */
+int cmd_list(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+int cmd_stop(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+int cmd_pause(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+int cmd_resume(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+int cmd_stat(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+int cmd_balloon(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+int cmd_debug(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+int cmd_metrics(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** cmd_wait() - 0 what was waited for came, 1 the guest ended otherwise, 2 it took too long */
+int cmd_wait(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+int cmd_console(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+
+int cmd_help_list(const struct cmd_ctx *cx, bool full, struct err *e);
+int cmd_help_stop(const struct cmd_ctx *cx, bool full, struct err *e);
+int cmd_help_pause(const struct cmd_ctx *cx, bool full, struct err *e);
+int cmd_help_resume(const struct cmd_ctx *cx, bool full, struct err *e);
+int cmd_help_stat(const struct cmd_ctx *cx, bool full, struct err *e);
+int cmd_help_balloon(const struct cmd_ctx *cx, bool full, struct err *e);
+int cmd_help_debug(const struct cmd_ctx *cx, bool full, struct err *e);
+int cmd_help_metrics(const struct cmd_ctx *cx, bool full, struct err *e);
+int cmd_help_wait(const struct cmd_ctx *cx, bool full, struct err *e);
+int cmd_help_console(const struct cmd_ctx *cx, bool full, struct err *e);
 
 extern const char realmtool_version[];
 

@@ -36,6 +36,18 @@
 #define WITH_ZSTD false
 #endif
 
+#ifdef HAVE_JANSSON
+#define WITH_JANSSON true
+#else
+#define WITH_JANSSON false
+#endif
+
+#ifdef HAVE_CONFUSE
+#define WITH_CONFUSE true
+#else
+#define WITH_CONFUSE false
+#endif
+
 const char realmtool_version[] = REALMTOOL_VERSION;
 
 const struct build_lib build_libs[] = {
@@ -45,6 +57,8 @@ const struct build_lib build_libs[] = {
 	{"zlib", WITH_ZLIB, "no Image.gz, and no zboot kernels with gzip"},
 	{"tinycbor", WITH_CBOR, "no attestation tokens and no CoRIM"},
 	{"libzstd", WITH_ZSTD, "no zboot kernels with zstd"},
+	{"libconfuse", WITH_CONFUSE, "no config files"},
+	{"jansson", WITH_JANSSON, "no control socket: no list, stop, pause, console, ..."},
 	{NULL},
 };
 

@@ -143,9 +143,12 @@ int cmdline_make(const struct vm_config *c, const struct ipa_split *split, char 
 	if (c->swiotlb_mib) {
 		uint64_t slabs = c->swiotlb_mib * SZ_1M / SWIOTLB_SLAB;
 
-		/* Linux takes its own default for "not asked for" and may shrink it. */
+		/*
+		 * Linux takes its own default for "not asked for" and may shrink it. What is no power
+		 * of two it rounds up to one.
+		 */
 		if (slabs == SWIOTLB_DEFAULT)
-			slabs += SWIOTLB_SEGMENT;
+			slabs -= SWIOTLB_SEGMENT;
 		add(&l, "%sswiotlb=%" PRIu64, l.len ? " " : "", slabs);
 	}
 	if (l.full)

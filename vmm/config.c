@@ -227,10 +227,23 @@ static int check_cpus(const struct vm_config *c, struct err *e)
 	return 0;
 }
 
+static int check_pci(const struct vm_config *c, struct err *e)
+{
+	if (c->pci_mem64 && !config_pci(c) && !c->nr_vfios)
+		return err_set(e, -EINVAL, "option --pci-mem64: there is no PCI bus with --irqchip gicv3 and "
+			       "virtio-mmio: leave it out, or give --virtio-transport pci");
+	for (unsigned int i = 0; i < c->nr_vfios; i++)
+		if (c->vfio[i].both && c->mode == MODE_PLAIN)
+			return err_set(e, -EINVAL, "option --vfio-pci: dma-alias=both is for realms: a plain "
+				       "VM has one address for each page, leave it out");
+	return 0;
+}
+
 int config_check(const struct vm_config *c, struct err *e)
 {
 	int (*const check[])(const struct vm_config *, struct err *) = {
 		check_memory, check_boot, check_realm, check_cpus, check_guest_memory,
+		check_pci,
 	};
 	int ret = 0;
 

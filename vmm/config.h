@@ -60,6 +60,7 @@ struct cfg_range {
 #define CFG_MAX_SHARES	16
 #define CFG_MAX_PMEMS	8
 #define CFG_MAX_PORTS	15	/* of the virtio console, beside the first */
+#define CFG_MAX_VFIOS	31	/* each has a device number of the PCI bus */
 #define CFG_RPV_SIZE	64
 #define CFG_CMDLINE_MAX	2048	/* COMMAND_LINE_SIZE of arm64 Linux */
 
@@ -147,6 +148,20 @@ struct cfg_pmem {
 	bool readonly;
 };
 
+enum cfg_vfio_backend {
+	VFIO_BACKEND_AUTO,	/* default: iommufd where the host has it, else a group */
+	VFIO_BACKEND_IOMMUFD,
+	VFIO_BACKEND_GROUP,
+};
+
+struct cfg_vfio {
+	char *device;		/* [DOMAIN:]BB:DD.F, or its folder in sysfs */
+	char *rom;		/* file, NULL: the device's own */
+	bool no_rom;
+	bool both;		/* dma-alias=both */
+	bool trusted;
+};
+
 struct cfg_port {
 	char *name;		/* of a port of the virtio console, as the guest sees it */
 	char *path;		/* unix socket; NULL: a pty */
@@ -227,6 +242,11 @@ struct vm_config {
 	unsigned int nr_pmems;
 	struct cfg_port port[CFG_MAX_PORTS];
 	unsigned int nr_ports;
+	struct cfg_vfio vfio[CFG_MAX_VFIOS];
+	unsigned int nr_vfios;
+	enum cfg_vfio_backend vfio_backend;
+	bool vfio_static;	/* a realm's shared side is mapped for DMA once */
+	uint64_t pci_mem64;	/* bytes of the 64-bit PCI window, 0: none */
 	enum console_kind console;
 	unsigned int tty_mask;	/* bit n: --tty n, a pty for terminal n */
 

@@ -319,22 +319,6 @@ static void default_mac(unsigned int index, uint8_t mac[6])
 	mac[5] += index;
 }
 
-/*
- * A realm's guest bounces each buffer through a pool of shared pages that may be small, and it
- * fills the receive queue with buffers of 2 KiB at once: those of all pairs take a quarter of the
- * pool at most.
- */
-static unsigned int queue_size(const struct cfg_net *n, const struct virtio_env *env)
-{
-	unsigned int size = 256;
-
-	if (n->queue_size || !env->max_request)
-		return n->queue_size;
-	while (size > 16 && size * 2048 * pairs(n) > env->max_request / 2)
-		size /= 2;
-	return size;
-}
-
 static int net_make(struct machine *m, struct device_host *h, const struct virtio_env *env,
 		    struct virtio_dev **out, struct err *e)
 {
@@ -346,7 +330,7 @@ static int net_make(struct machine *m, struct device_host *h, const struct virti
 		.nif = nh ? nh->nif : NULL,
 		.mtu = n->mtu,
 		.pairs = pairs(n),
-		.queue_size = queue_size(n, env),
+		.queue_size = n->queue_size,
 		.link_down = n->mode != NET_VHOST_USER && (!nh || !nh->nif),
 	};
 
@@ -355,9 +339,9 @@ static int net_make(struct machine *m, struct device_host *h, const struct virti
 		memcpy(cfg.mac, n->mac, sizeof(cfg.mac));
 	else if (!cfg.nif || !cfg.nif->macvtap || netif_mac(cfg.nif, cfg.mac) < 0)
 		default_mac(h->index, cfg.mac);
-	if (env->max_request && env->max_request < SZ_1M && !cfg.link_down)
-		log_warning("network: the guest bounces its packets through a pool of only %u KiB; give it "
-			    "more (--swiotlb 64) if it has much to send or receive",
+	if (env->max_request && env->max_request <= SZ_1M && !cfg.link_down)
+		log_warning("network: the guest bounces its packets through a pool of only %u KiB: slow, and "
+			    "some guests come to a halt; give it more with --swiotlb 64",
 			    env->max_request / 512);
 	if (nh && (nh->vhost || nh->vu))
 		vu_host_notice(m);

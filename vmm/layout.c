@@ -39,8 +39,9 @@ static int place_virtio(const struct vm_config *c, struct layout *l, struct err 
 {
 	unsigned int nr = devices_count(c);
 
-	l->pci = config_pci(c);
-	if (l->pci) {
+	l->virtio_pci = config_pci(c);
+	l->pci = l->virtio_pci || c->nr_vfios;
+	if (l->virtio_pci) {
 		if (nr > PCI_MAX_FUNCS)
 			return err_set(e, -EINVAL, "%u virtio devices are too many: the PCI bus has "
 				       "room for %d", nr, PCI_MAX_FUNCS);
@@ -80,6 +81,27 @@ static int place_pmem(const struct vm_config *c, const struct loader_files *file
 	return 0;
 }
 
+/*
+ * Above all memory, at the next power of 2 that is a multiple of its size, too: a BAR may be as large
+ * as the window.
+ */
+static int place_mem64(const struct vm_config *c, struct layout *l, ipa_t *top, struct err *e)
+{
+	ipa_t base = MAP_RAM_BASE;
+
+	if (!c->pci_mem64)
+		return 0;
+	while (base < *top || base < c->pci_mem64)
+		base <<= 1;
+	if ((base + c->pci_mem64 - 1) >> IPA_MAX_BITS)
+		return err_set(e, -E2BIG, "--pci-mem64: a window up to %" PRIipa " does not fit into the %d "
+			       "address bits that Arm has: give less", base + c->pci_mem64,
+			       IPA_MAX_BITS);
+	l->mem64 = (struct cfg_range){ base, c->pci_mem64 };
+	*top = base + c->pci_mem64;
+	return 0;
+}
+
 static int make_dtb(const struct vm_config *c, struct layout *l, struct err *e)
 {
 	uint64_t *mpidr = calloc(c->cpus, sizeof(*mpidr));
@@ -102,6 +124,8 @@ static int make_dtb(const struct vm_config *c, struct layout *l, struct err *e)
 		.nr_virtio = l->nr_virtio,
 		.virtio = l->virtio,
 		.pci = l->pci,
+		.pci_mem64_base = l->mem64.base,
+		.pci_mem64_size = l->mem64.size,
 		.cmdline = l->cmdline,
 		.initrd_start = l->load.initrd_start,
 		.initrd_end = l->load.initrd_end,
@@ -189,8 +213,14 @@ int layout_make(const struct vm_config *c, const struct loader_files *files, uin
 
 	memset(out, 0, sizeof(*out));
 	ret = place_pmem(c, files, out, &top, e);
+	if (!ret)
+		ret = place_mem64(c, out, &top, e);
 	if (ret < 0)
 		return ret;
+	if (c->ipa_bits && c->ipa_bits < ipa_bits_needed(top, realm))
+		return err_set(e, -EINVAL, "--ipa-bits %u: memory and the 64-bit PCI window end at %" PRIipa
+			       ": use --ipa-bits %u, or leave it out", c->ipa_bits, top,
+			       ipa_bits_needed(top, realm));
 	out->split = ipa_split(c->ipa_bits ? c->ipa_bits : ipa_bits_needed(top, realm), realm);
 	out->flash_size = flash_size;
 	gic_place(&out->gic, c->cpus, c->irqchip == IRQCHIP_GICV3_ITS);

@@ -20,7 +20,9 @@
  * @load:      plan of the initial image, DTB included
  * @pmem:      files in the address space, above RAM
  * @cmdline:   final kernel command line
- * @pci:       there is a PCI bus, and the virtio devices are on it
+ * @pci:       there is a PCI bus
+ * @virtio_pci: the virtio devices are on it
+ * @mem64:     its 64-bit window; size 0: none
  * @nr_virtio: windows in use, in the order of the table in devices.c
  * @dtb:       MAP_DTB_SIZE bytes
  */
@@ -28,7 +30,8 @@ struct layout {
 	struct ipa_split split;
 	struct gic gic;
 	uint64_t flash_size;
-	bool pci;
+	bool pci, virtio_pci;
+	struct cfg_range mem64;
 	unsigned int nr_virtio;
 	struct dt_virtio virtio[MAP_VIRTIO_COUNT];
 	struct cfg_range pmem[CFG_MAX_PMEMS];

@@ -10,6 +10,7 @@
 
 #include "virtio/pci.h"
 #include "virtio/virtio.h"
+#include "vmm/assigned.h"
 #include "vmm/board/flash.h"
 #include "vmm/board/rtc.h"
 #include "vmm/core/log.h"
@@ -140,7 +141,10 @@ static int make_pci(struct machine *m, struct err *e)
 		gic_level_line(&m->gic, MAP_PCI_SPI + i, &line[i]);
 	if (m->gic.its)
 		ret = msi_init(&m->msi, &m->kvm, msi_doorbell, &m->realm, e);
-	return ret ? ret : pci_host_init(&m->pci, &m->bus, line, m->env->nr_hosts, 0, 0, e);
+	return ret ? ret : pci_host_init(&m->pci, &m->bus, line, 
+					  m->layout->virtio_pci ? m->env->nr_hosts : 0,
+					  assigned_places(m->env->assigned),
+					  m->layout->mem64.base, m->layout->mem64.size, e);
 }
 
 static int add_virtio_pci(struct machine *m, struct machine_virtio *v, struct err *e)
@@ -167,7 +171,7 @@ static int add_virtio(struct machine *m, struct virtio_dev *dev, struct err *e)
 	v->dev = dev;
 	v->irq.fd = -1;
 	m->nr_virtio++;
-	if (m->layout->pci)
+	if (m->layout->virtio_pci)
 		return add_virtio_pci(m, v, e);
 	notify = realm_kernel_io(&m->realm, where->base + VIRTIO_MMIO_QUEUE_NOTIFY);
 	ret = gic_edge_line(&m->gic, where->spi, &v->irq, e);
@@ -376,6 +380,8 @@ static int make_vm(struct machine *m, struct err *e)
 		.host_want = { c->rmi_generation, c->rmi_cap },
 	};
 	memcpy(m->realm.rpv, c->rpv, sizeof(m->realm.rpv));
+	if (m->env->assigned && m->env->assigned->nr)
+		assigned_hooks(&m->realm.hooks);
 	ret = realm_init(&m->realm, e);
 	if (ret < 0)
 		return ret;
@@ -462,6 +468,8 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 	if (!ret)
 		ret = make_virtio(m, e);
 	if (!ret)
+		ret = assigned_make(m, e);
+	if (!ret)
 		ret = boot_registers(m, e);
 	if (!ret && realm_is_realm(&m->realm) && env->launch)
 		ret = env->launch(env->ctx, m, e);
@@ -469,6 +477,8 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 		ret = m->realm.ops->populate(&m->realm, &l->load.plan, e);
 	if (!ret && m->realm.ops->finalise)
 		ret = m->realm.ops->finalise(&m->realm, e);
+	if (!ret)
+		ret = assigned_start(m, e);
 	m->realm.plan = NULL;	/* the layout's, which is not needed any more */
 	if (ret < 0)
 		machine_destroy(m);
@@ -530,6 +540,7 @@ void machine_stop(struct machine *m)
 		loop_once(m->env->loop, 1);
 	}
 	vcpus_join(m);
+	assigned_stop(m);
 	iothreads_stop(&m->io);
 	for (unsigned int i = 0; i < m->nr_virtio; i++)
 		virtio_dev_stop(m->virtio[i].dev);
@@ -537,6 +548,7 @@ void machine_stop(struct machine *m)
 
 void machine_destroy(struct machine *m)
 {
+	assigned_free(m);
 	for (unsigned int i = m->nr_virtio; i-- > 0;) {
 		if (m->virtio[i].mmio)
 			virtio_mmio_free(m->virtio[i].mmio);
@@ -597,4 +609,5 @@ void machine_log_stats(struct machine *m)
 			  "to-private=%" PRIu64 " (%" PRIu64 " KiB)", m->realm.stat.rsi_calls,
 			  m->realm.stat.to_shared, m->realm.stat.bytes_shared / 1024,
 			  m->realm.stat.to_private, m->realm.stat.bytes_private / 1024);
+	assigned_log_stats(m);
 }

@@ -19,9 +19,12 @@
 #include "vmm/layout.h"
 #include "vmm/vcpu.h"
 
+struct assigned;
 struct device_host;
+struct dma;
 struct flash;
 struct rtc;
+struct vfio_pci;
 struct virtio_dev;
 struct virtio_mmio;
 struct virtio_pci;
@@ -38,6 +41,7 @@ enum machine_end {
  * struct machine_env - what outlives a reset
  * @loop:    serves everything; run by the session
  * @host, @nr_hosts: the host's ends of all virtio devices
+ * @assigned: the host's ends of assigned devices, NULL: there are none
  * @flash_fd: -1: none
  * @out:     console output: bytes taken of what terminal @n is given; any thread
  * @input_room: terminal @n may offer input again; any thread
@@ -52,6 +56,7 @@ struct machine_env {
 	const struct kvm_sys *sys;
 	struct device_host *host;
 	unsigned int nr_hosts;
+	const struct assigned *assigned;
 	int flash_fd;
 	size_t (*out)(void *ctx, unsigned int n, const void *buf, size_t len);
 	void (*input_room)(void *ctx, unsigned int n);
@@ -94,6 +99,10 @@ struct machine {
 	unsigned int flash_slot;
 	struct machine_virtio *virtio;
 	unsigned int nr_virtio;
+	struct dma *dma;		/* of assigned devices, NULL: there are none */
+	struct vfio_pci *assigned[CFG_MAX_VFIOS];
+	unsigned int nr_assigned;
+	int assigned_kvm;		/* what KVM was told of them, > 0 */
 	struct iothreads io;
 	unsigned int next_loop;		/* of the next device with I/O */
 	struct virtio_dev *console;	/* the virtio console among them, or NULL */

@@ -9,6 +9,7 @@
 
 #include "realm/ipa.h"
 #include "vmm/board/memmap.h"
+#include "vmm/conffile.h"
 #include "vmm/config.h"
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
@@ -18,6 +19,7 @@
 #define SVE_VL_MIN 128	/* Arm ARM, ZCR_ELx.LEN */
 #define SVE_VL_MAX 2048
 #define PMU_COUNTERS_MAX 31	   /* Arm ARM, PMCR_EL0.N */
+#define MEM64_MAX (UINT64_C(1) << 44) /* more than any IPA space of KVM has left beside RAM */
 #define SWIOTLB_WARN (256 * SZ_1M) /* a realm with less RAM misses the 64 MiB of swiotlb */
 
 /* opt_choice() stores an int. */
@@ -334,6 +336,21 @@ static int take_gdb(const struct opt *o, const char *value, void *dest, struct e
 }
 
 /* opt_choice() stores an int; here the destination is a bool. */
+/* So that BARs of a power of 2 fill it. */
+static int take_mem64(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	uint64_t size;
+	int ret = one_size("size", value, &size, e);
+
+	if (ret < 0)
+		return ret;
+	if (size < SZ_1M || size > MEM64_MAX || (size & (size - 1)))
+		return err_set(e, -EINVAL, "\"%.80s\" is not a power of 2 from 1 to %" PRIu64 " MiB",
+			       value, MEM64_MAX / SZ_1M);
+	*(uint64_t *)dest = size;
+	return 0;
+}
+
 static int take_bool(const struct opt *o, const char *value, void *dest, struct err *e)
 {
 	int chosen = 0;
@@ -388,6 +405,15 @@ static const struct opt_choice hash_choices[] = {
 	{ NULL }
 };
 
+/* built in: vmm/profile.c; any other is a file */
+static const struct opt_choice profile_words[] = {
+	{ "fvp" },
+	{ "qemu-max" },
+	{ "qemu-max-v14" },
+	{ "generic" },
+	{ NULL }
+};
+
 static const struct opt_choice rmm_choices[] = {	/* enum rim_dialect + 1 */
 	{ "1.0", 1 },
 	{ "tf-rmm", 2 },
@@ -432,6 +458,19 @@ static const struct opt_choice transport_choices[] = {
 	{ NULL }
 };
 
+static const struct opt_choice vfio_backend_choices[] = {
+	{ "auto", VFIO_BACKEND_AUTO },
+	{ "iommufd", VFIO_BACKEND_IOMMUFD },
+	{ "group", VFIO_BACKEND_GROUP },
+	{ NULL }
+};
+
+static const struct opt_choice vfio_dma_choices[] = {
+	{ "dynamic", false },
+	{ "static", true },
+	{ NULL }
+};
+
 static const struct opt_choice ring_choices[] = {
 	{ "split", false },
 	{ "packed", true },
@@ -455,6 +494,8 @@ static const char *const groups[] = {
 #define REFUSED(n, a, h, w) { .name = (n), .group = G_COMPAT, .arg = (a), .help = (h), .why = (w), \
 			  .flags = OPT_REFUSED | ((a) ? 0 : OPT_FLAG) }
 #define LATER		"not in this version: "
+#define WHY_TRUSTED LATER "trusted devices (RMM 2.0 device assignment, TDISP) are not built; leave it " \
+	"out, and --vfio-pci gives the guest the device for its shared pages"
 #define WHY_GMEM "a realm takes its memory from guest_memfd by itself where the kernel has it"
 
 static const struct opt options[] = {
@@ -462,18 +503,18 @@ static const struct opt options[] = {
 	{ .name = "cpus", .letter = 'c', .group = G_MACHINE, .arg = "N", .key = "machine.cpus",
 	  .help = "number of vCPUs (default 2)",
 	  .text = "The default is fixed, whatever the host has, because the number is measured.",
-	  .parse = opt_uint, TO(cpus), .min = 1, .max = CFG_CPUS_MAX },
+	  .parse = opt_uint, TO(cpus), .min = 1, .max = CFG_CPUS_MAX, .def = "2" },
 	{ .name = "mem", .letter = 'm', .group = G_MACHINE, .arg = "SIZE", .key = "machine.memory",
 	  .help = "RAM, in MiB or with a unit (default 512)",
 	  .text = "The units are B, K, M, G, T and P, in either case. A realm needs a multiple of "
 		  "2 MiB. SIZE@ADDR moves the RAM from 2 GiB up to ADDR, which counts MiB too "
 		  "unless it has a unit.",
-	  .parse = take_mem },
+	  .parse = take_mem, .def = "512" },
 	{ .name = "irqchip", .group = G_MACHINE, .arg = "KIND", .key = "machine.irqchip",
 	  .help = "gicv3-its (default) or gicv3",
 	  .text = "A host that cannot do it is an error, not a reason to choose another: the kind "
 		  "is measured with the devicetree.",
-	  .parse = opt_choice, TO(irqchip), .choice = irqchip_choices },
+	  .parse = opt_choice, TO(irqchip), .choice = irqchip_choices, .def = "gicv3-its" },
 	{ .name = "ipa-bits", .group = G_MACHINE, .arg = "N", .key = "machine.ipa-bits",
 	  .help = "width of the guest's physical addresses",
 	  .text = "By default as narrow as the RAM allows, in a realm with one bit more for the "
@@ -490,19 +531,20 @@ static const struct opt options[] = {
 	  .parse = take_sve_vl, TO(sve_max_vl), .min = SVE_VL_MIN, .max = SVE_VL_MAX },
 	{ .name = "sve-vl", .group = G_MACHINE, .arg = "BITS",
 	  .help = "the same as --sve-max-vl",
-	  .parse = take_sve_vl, TO(sve_max_vl), .min = SVE_VL_MIN, .max = SVE_VL_MAX },
+	  .parse = take_sve_vl, TO(sve_max_vl), .min = SVE_VL_MIN, .max = SVE_VL_MAX,
+	  .same_as = "sve-max-vl" },
 	{ .name = "disable-sve", .group = G_MACHINE, .flags = OPT_FLAG,
 	  .help = "no SVE, which is the default",
-	  .parse = opt_flag, TO(sve_disabled) },
+	  .parse = opt_flag, TO(sve_disabled), .no_key = "it is the default" },
 	{ .name = "pmu", .group = G_MACHINE, .flags = OPT_FLAG | OPT_NEGATE, .key = "machine.pmu",
 	  .help = "give the guest a performance monitor (PMUv3)",
-	  .parse = opt_flag, TO(pmu) },
+	  .parse = opt_flag, TO(pmu), .def = "no" },
 	{ .name = "pmu-counters", .group = G_MACHINE, .arg = "N", .key = "machine.pmu-counters",
 	  .help = "number of its event counters",
 	  .parse = opt_uint, TO(pmu_counters), .min = 1, .max = PMU_COUNTERS_MAX },
 	{ .name = "hugetlbfs", .group = G_MACHINE, .arg = "DIR", .key = "machine.hugetlbfs",
 	  .help = "take the RAM from this hugetlbfs mount",
-	  .parse = opt_string, TO(hugetlbfs) },
+	  .parse = opt_string, TO(hugetlbfs), .path = "" },
 
 	/* Realm */
 	{ .name = "realm", .group = G_REALM, .flags = OPT_OPTIONAL, .arg = "KIND",
@@ -517,7 +559,7 @@ static const struct opt options[] = {
 	  .key = "realm.measurement-algo",
 	  .help = "sha256 (default), sha384 or sha512",
 	  .text = "SHA-384 came with version 2.0 of the Realm Management Monitor.",
-	  .parse = opt_choice, TO(hash), .choice = hash_choices },
+	  .parse = opt_choice, TO(hash), .choice = hash_choices, .def = "sha256" },
 	{ .name = "realm-pv", .group = G_REALM, .arg = "TEXT", .key = "realm.personalization",
 	  .help = "personalization value, up to 64 bytes",
 	  .text = "The rest of the 64 bytes is zero. hex: or base64: in front says how the value "
@@ -525,9 +567,8 @@ static const struct opt options[] = {
 		  "about the realm. Kernels of the series v12 and later cannot set it.",
 	  .parse = take_rpv },
 	{ .name = "realm-pv-hex", .group = G_REALM, .arg = "HEX",
-	  .key = "realm.personalization-hex",
 	  .help = "the same in hexadecimal digits",
-	  .parse = take_rpv_hex },
+	  .parse = take_rpv_hex, .same_as = "realm-pv", .same_value = "hex:" },
 	{ .name = "ripas-ram", .group = G_REALM, .arg = "WHAT", .key = "realm.ripas-ram",
 	  .help = "RAM from the start: all (default), image, ranges",
 	  .text = "Which memory is RIPAS RAM when the realm starts. What is not is EMPTY: the guest "
@@ -536,7 +577,7 @@ static const struct opt options[] = {
 		  "Linux asks for all of its RAM, but puts its first page tables at the end of it "
 		  "before: give it the last 16 MiB, as --ripas-ram 0x9f000000+16M with -m 512. A flat "
 		  "image does not say how much it needs behind its end.",
-	  .parse = take_ripas_ram },
+	  .parse = take_ripas_ram, .def = "all" },
 	{ .name = "populate", .group = G_REALM, .flags = OPT_REPEAT, .arg = "PIECE=HOW",
 	  .key = "realm.populate",
 	  .help = "is its content measured? kernel=unmeasured",
@@ -548,10 +589,10 @@ static const struct opt options[] = {
 	  .text = "The number is measured, so it is fixed, whatever the host has. A host with fewer "
 		  "is an error. KVM so far cannot lower it: a realm then has what the host has, "
 		  "unless the option is given, which is an error there.",
-	  .parse = opt_uint, TO(breakpoints), .min = 2, .max = 16 },
+	  .parse = opt_uint, TO(breakpoints), .min = 2, .max = 16, .def = "2" },
 	{ .name = "watchpoints", .group = G_REALM, .arg = "N", .key = "realm.watchpoints",
 	  .help = "its watchpoints (default 2)",
-	  .parse = opt_uint, TO(watchpoints), .min = 2, .max = 16 },
+	  .parse = opt_uint, TO(watchpoints), .min = 2, .max = 16, .def = "2" },
 	{ .name = "rmm", .group = G_REALM, .arg = "DIALECT", .key = "realm.rmm",
 	  .help = "how it is measured: 1.0, tf-rmm or 2.0",
 	  .text = "1.0 is the RMM specification 1.0 and TF-RMM up to 0.8, tf-rmm is TF-RMM from 0.9 "
@@ -562,19 +603,19 @@ static const struct opt options[] = {
 	  .help = "limits of the host that are measured",
 	  .text = "A name (fvp, qemu-max, qemu-max-v14, generic) or a file. A launch on a host "
 		  "that differs is refused.",
-	  .parse = opt_string, TO(host_profile) },
+	  .parse = opt_string, TO(host_profile), .path = "", .choice = profile_words },
 	{ .name = "expect-rim", .group = G_REALM, .arg = "RIM", .key = "realm.expect-rim",
 	  .help = "launch only with this measurement",
 	  .text = "The Realm Initial Measurement in hexadecimal or base64, or @FILE with the output "
 		  "of \"realmtool measure\". It is computed before the realm is created; if another "
 		  "one comes out, nothing is launched, and with the steps of measure -v in the file "
 		  "the piece that differs is named.",
-	  .parse = opt_string, TO(expect_rim) },
+	  .parse = opt_string, TO(expect_rim), .path = "@" },
 	{ .name = "best-effort", .group = G_REALM, .flags = OPT_FLAG | OPT_NEGATE,
 	  .key = "realm.best-effort",
 	  .help = "warn of what the host cannot do for a realm",
 	  .text = "Without it a request that the host's kernel has no means for is an error.",
-	  .parse = opt_flag, TO(best_effort) },
+	  .parse = opt_flag, TO(best_effort), .def = "no" },
 	{ .name = "rmi-generation", .group = G_REALM, .arg = "NAME", .key = "realm.rmi-generation",
 	  .help = "kernel's interface for realms; found by itself",
 	  .text = "a (series v5 to v11), v12, v13, c (v14), d (v15 and later, one guest_memfd for "
@@ -588,27 +629,27 @@ static const struct opt options[] = {
 	{ .name = "rmi-psci", .group = G_REALM, .arg = "WHO", .key = "realm.rmi-psci",
 	  .help = "who answers PSCI: kernel (default) or user",
 	  .text = "For KVM realms. With user realmtool switches vCPUs on and off.",
-	  .parse = take_bool, TO(rmi_psci_user), .choice = psci_choices },
+	  .parse = take_bool, TO(rmi_psci_user), .choice = psci_choices, .def = "kernel" },
 	{ .name = "emulated-keys", .group = G_REALM, .arg = "DIR", .key = "realm.emulated-keys",
 	  .help = "emulated: keys that sign its tokens",
 	  .text = "Test keys; what they sign proves nothing.",
-	  .parse = opt_string, TO(emulated_keys) },
+	  .parse = opt_string, TO(emulated_keys), .path = "" },
 	{ .name = "emulated-strict", .group = G_REALM, .flags = OPT_FLAG,
 	  .key = "realm.emulated-strict",
 	  .help = "emulated: fault on memory that was given up",
 	  .text = "With it a guest's access to a protected address that is EMPTY is an external "
 		  "abort, as in a real realm; without it such an access reads zeros. Each change "
 		  "of such a range stops all vCPUs for a moment.",
-	  .parse = opt_flag, TO(emulated_strict) },
+	  .parse = opt_flag, TO(emulated_strict), .def = "no" },
 
 	/* Boot */
 	{ .name = "kernel", .letter = 'k', .group = G_BOOT, .arg = "FILE", .key = "boot.kernel",
 	  .help = "kernel: Image, Image.gz, zboot or a flat image",
 	  .text = "The first word that is no option is the kernel too.",
-	  .parse = opt_string, TO(kernel) },
+	  .parse = opt_string, TO(kernel), .path = "" },
 	{ .name = "initrd", .letter = 'i', .group = G_BOOT, .arg = "FILE", .key = "boot.initrd",
 	  .help = "initial RAM disk",
-	  .parse = opt_string, TO(initrd) },
+	  .parse = opt_string, TO(initrd), .path = "" },
 	{ .name = "params", .letter = 'p', .group = G_BOOT, .arg = "TEXT", .key = "boot.params",
 	  .flags = OPT_REPEAT | OPT_EMPTY,
 	  .help = "kernel parameters; several are joined",
@@ -616,21 +657,21 @@ static const struct opt options[] = {
 	  .parse = take_params, TO(params) },
 	{ .name = "firmware", .letter = 'f', .group = G_BOOT, .arg = "FILE", .key = "boot.firmware",
 	  .help = "firmware (UEFI) instead of a kernel",
-	  .parse = opt_string, TO(firmware) },
+	  .parse = opt_string, TO(firmware), .path = "" },
 	{ .name = "firmware-address", .group = G_BOOT, .arg = "ADDR",
 	  .key = "boot.firmware-address",
 	  .help = "where it goes (default: the RAM's base)",
 	  .parse = opt_u64, TO(firmware_addr), .min = MAP_RAM_BASE, .max = UINT64_MAX },
 	{ .name = "flash", .letter = 'F', .group = G_BOOT, .arg = "FILE", .key = "boot.flash",
 	  .help = "flash image, for the firmware's variables",
-	  .parse = opt_string, TO(flash) },
+	  .parse = opt_string, TO(flash), .path = "" },
 	{ .name = "dtb", .group = G_BOOT, .arg = "FILE", .key = "boot.dtb",
 	  .help = "use this devicetree instead of the generated",
 	  .text = "An initrd goes where its /chosen node says.",
-	  .parse = opt_string, TO(dtb) },
+	  .parse = opt_string, TO(dtb), .path = "" },
 	{ .name = "dump-dtb", .group = G_BOOT, .arg = "FILE",
 	  .help = "write the generated devicetree to FILE",
-	  .parse = opt_string, TO(dump_dtb) },
+	  .parse = opt_string, TO(dump_dtb), .path = "", .no_key = "it writes a file once" },
 	{ .name = "swiotlb", .group = G_BOOT, .arg = "SIZE", .key = "boot.swiotlb",
 	  .help = "size of a realm's shared I/O buffers, in MiB",
 	  .text = "Adds a swiotlb= parameter for Linux, which otherwise takes 64 MiB of the "
@@ -647,37 +688,37 @@ static const struct opt options[] = {
 	  .key = "boot.nodefaults",
 	  .help = "as lkvm: append no kernel parameters",
 	  .text = "Called as realmtool nothing is appended anyway.",
-	  .parse = opt_flag, TO(nodefaults) },
+	  .parse = opt_flag, TO(nodefaults), .def = "no" },
 
 	/* Devices */
 	{ .name = "disk", .letter = 'd', .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "FILE",
-	  .key = "device.disk", .words = &disk_options,
+	  .key = "disk", .words = &disk_options,
 	  .help = "disk from a file or device; FILE[,ro][,direct]",
 	  .text = "Repeatable. Behind the file, separated by commas:",
 	  .parse = take_disk },
 	{ .name = "network", .letter = 'n', .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "MODE",
-	  .key = "device.network", .words = &net_options,
+	  .key = "net", .words = &net_options,
 	  .help = "network device: user, tap or none",
 	  .text = "Repeatable. Called as realmtool there is none unless asked for; as lkvm there is "
 		  "one in user mode, and mode=none takes it away. Behind the mode, separated by "
 		  "commas:",
 	  .parse = take_network },
-	{ .name = "no-dhcp", .group = G_DEVICES, .flags = OPT_FLAG, .key = "device.no-dhcp",
+	{ .name = "no-dhcp", .group = G_DEVICES, .flags = OPT_FLAG, .key = "boot.no-dhcp",
 	  .help = "append no ip=dhcp parameter",
-	  .parse = opt_flag, TO(no_dhcp) },
+	  .parse = opt_flag, TO(no_dhcp), .def = "no" },
 	{ .name = "9p", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "DIR,TAG",
-	  .key = "device.9p", .words = &share_options,
+	  .key = "share", .words = &share_options,
 	  .help = "share a folder by 9p; DIR,TAG[,ro]",
 	  .text = "The guest mounts it with -t 9p -o trans=virtio,version=9p2000.L TAG. Repeatable. "
 		  "The parts may have names:",
 	  .parse = take_9p },
 	{ .name = "fs", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "DIR,TAG",
-	  .key = "device.fs",
+	  .key = "fs", .words = &share_options,
 	  .help = "share a folder by virtiofs; DIR,TAG[,ro]",
 	  .text = "Starts virtiofsd, or takes the socket of one that runs: socket=PATH,tag=TAG. The "
-		  "guest mounts it with -t virtiofs TAG. Repeatable.",
+		  "guest mounts it with -t virtiofs TAG. Repeatable. The parts may have names:",
 	  .parse = take_fs },
-	{ .name = "vsock", .group = G_DEVICES, .arg = "CID", .key = "device.vsock",
+	{ .name = "vsock", .group = G_DEVICES, .arg = "CID", .key = "vsock",
 	  .words = &vsock_options,
 	  .help = "socket device; CID[,path=SOCKET]",
 	  .text = "With a path the host's end is that unix socket; without, the host's kernel "
@@ -687,31 +728,56 @@ static const struct opt options[] = {
 	  .parse = take_vsock },
 	{ .name = "rng", .group = G_DEVICES, .flags = OPT_FLAG | OPT_NEGATE, .key = "device.rng",
 	  .help = "entropy device",
-	  .parse = opt_flag, TO(rng) },
+	  .parse = opt_flag, TO(rng), .def = "no" },
 	{ .name = "balloon", .group = G_DEVICES, .flags = OPT_OPTIONAL, .arg = "SIZE",
-	  .key = "device.balloon", .words = &balloon_options,
+	  .key = "balloon", .words = &balloon_options,
 	  .help = "memory balloon, SIZE at the start; not in a realm",
 	  .text = "What the guest puts into it, and what it reports as free, goes back to the host. "
 		  "The parts may have names:",
 	  .parse = take_balloon },
 	{ .name = "pmem", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "FILE",
-	  .key = "device.pmem", .words = &pmem_options,
+	  .key = "pmem", .words = &pmem_options,
 	  .help = "persistent memory from a file; not in a realm",
 	  .text = "The guest has it above its RAM, as /dev/pmemN. The size of the file is a multiple of "
 		  "2 MiB. Repeatable. Behind the file, separated by commas:",
 	  .parse = take_pmem },
-	{ .name = "console", .group = G_DEVICES, .arg = "KIND", .key = "device.console",
+	{ .name = "vfio-pci", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "DEVICE",
+	  .key = "vfio", .words = &vfio_options,
+	  .help = "give a PCI device of the host to the guest",
+	  .text = "It is bound to vfio-pci in the host. All memory of a plain VM is pinned for its "
+		  "DMA; of a realm only what the guest shares, at the addresses with the shared "
+		  "bit. Repeatable. Behind the device, separated by commas:",
+	  .parse = take_vfio },
+	{ .name = "vfio-backend", .group = G_DEVICES, .arg = "KIND", .key = "device.vfio-backend",
+	  .help = "kernel interface: auto, iommufd or group",
+	  .text = "auto takes iommufd and the device's own node where the host has them (Linux 6.6), "
+		  "else the node of its IOMMU group and a container.",
+	  .parse = opt_choice, TO(vfio_backend), .choice = vfio_backend_choices },
+	{ .name = "vfio-dma", .group = G_DEVICES, .arg = "HOW", .key = "device.vfio-dma",
+	  .help = "mapping for DMA: dynamic (default) or static",
+	  .text = "dynamic maps what the guest shares when it does, and takes it back before it "
+		  "turns private. static maps the whole shared side once and never gives its "
+		  "pages back: conversions are faster, and as much memory as the RAM is pinned "
+		  "beside the private side.",
+	  .parse = take_bool, TO(vfio_static), .choice = vfio_dma_choices },
+	{ .name = "pci-mem64", .group = G_DEVICES, .arg = "SIZE", .key = "device.pci-mem64",
+	  .help = "64-bit window of the PCI bus, in MiB",
+	  .text = "For devices whose BARs do not fit into the 768 MiB below the RAM. It begins at "
+		  "the next power of 2 above the RAM and above its own size, so the address "
+		  "space gets wider, which is measured.",
+	  .parse = take_mem64, TO(pci_mem64) },
+	{ .name = "console", .group = G_DEVICES, .arg = "KIND", .key = "console.kind",
 	  .help = "serial (default, ttyS0) or virtio (hvc0)",
 	  .text = "The word hv is another name of virtio.",
-	  .parse = opt_choice, TO(console), .choice = console_choices },
+	  .parse = opt_choice, TO(console), .choice = console_choices, .def = "serial" },
 	{ .name = "console-port", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "NAME",
-	  .key = "device.console-port", .words = &port_options,
+	  .key = "port", .words = &port_options,
 	  .help = "port of the virtio console; NAME[,path=SOCKET]",
 	  .text = "A stream between /dev/virtio-ports/NAME in the guest and a pty, whose name is shown, "
 		  "or a unix socket that takes one client at a time. Repeatable. The parts may have "
 		  "names:",
 	  .parse = take_port },
-	{ .name = "tty", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "N", .key = "device.tty",
+	{ .name = "tty", .group = G_DEVICES, .flags = OPT_REPEAT, .arg = "N", .key = "console.tty",
 	  .help = "give serial port N (0 to 3) a pty; repeatable",
 	  .parse = take_tty, TO(tty_mask), .max = MAP_UART_COUNT - 1 },
 	{ .name = "virtio-transport", .group = G_DEVICES, .arg = "BUS",
@@ -721,12 +787,12 @@ static const struct opt options[] = {
 	  .parse = opt_choice, TO(transport), .choice = transport_choices },
 	{ .name = "force-pci", .group = G_DEVICES, .flags = OPT_FLAG,
 	  .help = "the same as --virtio-transport pci",
-	  .parse = take_force_pci },
+	  .parse = take_force_pci, .same_as = "virtio-transport", .same_value = "pci" },
 	{ .name = "virtio-ring", .group = G_DEVICES, .arg = "KIND", .key = "device.virtio-ring",
 	  .help = "rings of the devices: split (default) or packed",
 	  .text = "With packed the guest may still choose split, and devices served outside of "
 		  "realmtool have split ones.",
-	  .parse = take_bool, TO(packed), .choice = ring_choices },
+	  .parse = take_bool, TO(packed), .choice = ring_choices, .def = "split" },
 	{ .name = "io-threads", .group = G_DEVICES, .arg = "N", .key = "device.io-threads",
 	  .help = "threads for the I/O of all devices",
 	  .text = "Without it each disk, network device and the like has a thread of its own. With "
@@ -740,31 +806,31 @@ static const struct opt options[] = {
 	  .parse = take_name, TO(name) },
 	{ .name = "no-reboot", .group = G_RUNNING, .flags = OPT_FLAG, .key = "run.no-reboot",
 	  .help = "end with 0 when the guest resets",
-	  .parse = opt_flag, TO(no_reboot) },
+	  .parse = opt_flag, TO(no_reboot), .def = "no" },
 	{ .name = "loglevel", .group = G_RUNNING, .arg = "LEVEL", .key = "run.loglevel",
 	  .help = "error, warning, info or debug",
 	  .text = "The default is warning, and info when called as lkvm.",
 	  .parse = opt_choice, TO(loglevel), .choice = loglevel_choices },
 	{ .name = "debug", .group = G_RUNNING, .flags = OPT_FLAG,
 	  .help = "the same as --loglevel debug",
-	  .parse = take_debug },
+	  .parse = take_debug, .same_as = "loglevel", .same_value = "debug" },
 	{ .name = "gdb", .group = G_RUNNING, .arg = "WHERE", .key = "run.gdb",
 	  .help = "serve gdb at a TCP PORT or unix:PATH",
 	  .text = "The port is open on the loopback address only. The guest waits for gdb. Not "
 		  "for KVM realms, into which nobody can look.",
-	  .parse = take_gdb, TO(gdb) },
+	  .parse = take_gdb, TO(gdb), .path = "unix:" },
 	{ .name = "dev", .group = G_RUNNING, .arg = "FILE", .key = "run.kvm-device",
 	  .help = "KVM device (default /dev/kvm)",
-	  .parse = opt_string, TO(kvm_dev) },
+	  .parse = opt_string, TO(kvm_dev), .path = "" },
 	{ .name = "compat", .group = G_RUNNING, .arg = "HOW", .key = "run.compat",
 	  .help = "behave as lkvm, or not: off",
 	  .text = "The default is lkvm when the program is called as lkvm, lkvm-static or vm, "
 		  "else off. With lkvm the log level is info, kernel parameters are appended, and "
 		  "a reset ends the run.",
 	  .parse = take_bool, TO(lkvm), .choice = compat_choices },
-	{ .name = "help", .letter = 'h', .group = G_RUNNING, .flags = OPT_FLAG,
+	{ .name = "help", .letter = 'h', .group = G_RUNNING, .flags = OPT_FLAG | OPT_ENDS,
 	  .help = "print this list",
-	  .parse = take_help },
+	  .parse = take_help, .no_key = "it launches nothing" },
 
 	/* Compatibility: what lkvm and its branches for realms have */
 	NOOP("restricted_mem", "private memory from guest_memfd", WHY_GMEM),
@@ -779,9 +845,8 @@ static const struct opt options[] = {
 		LATER "use --realm, or leave it out for a VM that nothing protects"),
 	REFUSED("protected", NULL, "protected VM of pKVM",
 		LATER "use --realm, or leave it out for a VM that nothing protects"),
-	REFUSED("vfio-pci", "DEVICE", "PCI device of the host", LATER "run without the device"),
-	REFUSED("viommu", NULL, "IOMMU of the guest", LATER "run without it"),
-	REFUSED("iommufd-vdevice", NULL, "virtual device of iommufd", LATER "run without it"),
+	REFUSED("viommu", NULL, "IOMMU of the guest, for trusted devices", WHY_TRUSTED),
+	REFUSED("iommufd-vdevice", NULL, "trusted device (TDISP)", WHY_TRUSTED),
 	REFUSED("nested", NULL, "KVM in the guest",
 		LATER "the guest runs at EL1 only, leave it out"),
 	REFUSED("e2h0", NULL, "nested guest without VHE",
@@ -839,14 +904,35 @@ static void tell(const struct vm_config *c, const struct opt_state *st)
 			c->mem / SZ_1M);
 }
 
-int options_run(struct vm_config *c, bool lkvm, int argc, char **argv, struct err *e)
+/* The name of the config file, as far as it can be one of a guest: blue@1 becomes blue-1. */
+static int name_after(struct vm_config *c, const char *name, struct err *e)
+{
+	const struct opt *o = opt_find(&run_options, "name");
+	char *text = strdup(name);
+	int ret;
+
+	if (!text)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (char *p = text; *p; p++)
+		if (*p == '@')
+			*p = '-';
+	ret = take_name(o, text, &c->name, e);
+	free(text);
+	return ret < 0 ? err_prefix(e, "the name of the config file: rename it, or give --name") : 0;
+}
+
+int options_apply(struct conf *f, struct vm_config *c, bool lkvm, struct err *e)
 {
 	struct opt_state st = {0};
 	int ret;
 
 	config_defaults(c);
 	c->lkvm = lkvm;
-	ret = opt_parse(&run_options, &st, c, argc, argv, e);
+	ret = conf_apply(f, &st, c, e);
+	if (!ret)
+		ret = conf_failed(f, e);
+	if (!ret && !c->name && f->name)
+		ret = name_after(c, f->name, e);
 	if (ret)
 		return ret;
 
@@ -870,7 +956,21 @@ int options_run(struct vm_config *c, bool lkvm, int argc, char **argv, struct er
 	}
 	ret = config_check(c, e);
 	if (ret < 0)
-		return ret;
+		return f->path ? err_prefix(e, "%.300s", f->path) : ret;
 	tell(c, &st);
 	return 0;
+}
+
+int options_run(struct vm_config *c, bool lkvm, int argc, char **argv, struct err *e)
+{
+	struct conf f;
+	int ret;
+
+	config_defaults(c);
+	conf_init(&f, &run_options);
+	ret = conf_args(&f, argc, argv, e);
+	if (!ret)
+		ret = options_apply(&f, c, lkvm, e);
+	conf_free(&f);
+	return ret;
 }

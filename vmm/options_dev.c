@@ -90,7 +90,7 @@ static int take_serial(const struct opt *o, const char *value, void *dest, struc
 /* clang-format off */
 static const struct opt disk_opt[] = {
 	{ .name = "path", .arg = "FILE", .help = "image file or block device",
-	  .parse = opt_string, TO(path) },
+	  .parse = opt_string, TO(path), .path = "" },
 	{ .name = "ro", .flags = OPT_FLAG, .help = "read-only",
 	  .parse = opt_flag, TO(readonly) },
 	{ .name = "direct", .flags = OPT_FLAG, .help = "go past the host's page cache (O_DIRECT)",
@@ -101,7 +101,7 @@ static const struct opt disk_opt[] = {
 	{ .name = "format", .arg = "FORMAT", .help = "raw (default), or qcow2 by way of qemu-storage-daemon",
 	  .parse = opt_choice, TO(format), .choice = format_choices },
 	{ .name = "socket", .arg = "PATH", .help = "of a vhost-user-blk back end that runs already",
-	  .parse = opt_string, TO(socket) },
+	  .parse = opt_string, TO(socket), .path = "" },
 	{ .name = "serial", .arg = "TEXT", .help = "what the guest reads as its serial number",
 	  .parse = take_serial, TO(serial) },
 	{ .name = "discard", .arg = "on|off", .help = "whether the guest may give blocks back",
@@ -114,20 +114,24 @@ static const struct opt disk_opt[] = {
 /* clang-format on */
 #undef TO
 
-const struct opt_table disk_options = {
-	.opt = disk_opt,
-	.nr = ARRAY_SIZE(disk_opt),
-	.word = "path",
-	.hint = "FILE[,ro][,direct][,cache=HOW][,format=raw|qcow2][,serial=TEXT][,discard=off]"
-		"[,queues=N][,queue-size=N]; a comma cannot be in a file's name",
-};
-
-static void free_disk(struct cfg_disk *d)
+static void free_disk(void *base)
 {
+	struct cfg_disk *d = base;
+
 	free(d->path);
 	free(d->socket);
 	free(d->serial);
 }
+
+const struct opt_table disk_options = {
+	.opt = disk_opt,
+	.nr = ARRAY_SIZE(disk_opt),
+	.word = "path",
+	.size = sizeof(struct cfg_disk),
+	.free = free_disk,
+	.hint = "FILE[,ro][,direct][,cache=HOW][,format=raw|qcow2][,serial=TEXT][,discard=off]"
+		"[,queues=N][,queue-size=N]; a comma cannot be in a file's name",
+};
 
 int take_disk(const struct opt *o, const char *value, void *dest, struct err *e)
 {
@@ -162,6 +166,11 @@ static const struct opt_choice mode_choices[] = {
 	{ "user", NET_USER },
 	{ "none", NET_NONE },
 	{ "vhost-user", NET_VHOST_USER },
+	{ NULL }
+};
+
+static const struct opt_choice no_file[] = {	/* which is no path */
+	{ "none" },
 	{ NULL }
 };
 /* clang-format on */
@@ -227,11 +236,11 @@ static const struct opt net_opt[] = {
 	{ .name = "host_ip", .arg = "ADDR", .help = "of the host's end",
 	  .parse = take_ip, TO(host_ip) },
 	{ .name = "script", .arg = "FILE", .help = "run with the interface's name once it is there; none: none",
-	  .parse = opt_string, TO(script) },
+	  .parse = opt_string, TO(script), .path = "", .choice = no_file },
 	{ .name = "downscript", .arg = "FILE", .help = "run before it goes",
-	  .parse = opt_string, TO(downscript) },
+	  .parse = opt_string, TO(downscript), .path = "", .choice = no_file },
 	{ .name = "socket", .arg = "PATH", .help = "of a passt or a vhost-user back end that runs already",
-	  .parse = opt_string, TO(socket) },
+	  .parse = opt_string, TO(socket), .path = "" },
 	{ .name = "mtu", .arg = "N", .help = "told to the guest",
 	  .parse = opt_uint, TO(mtu), .min = MTU_MIN, .max = MTU_MAX },
 	{ .name = "mq", .arg = "N", .help = "pairs of queues",
@@ -244,16 +253,10 @@ static const struct opt net_opt[] = {
 /* clang-format on */
 #undef TO
 
-const struct opt_table net_options = {
-	.opt = net_opt,
-	.nr = ARRAY_SIZE(net_opt),
-	.word = "mode",
-	.hint = "mode=user|tap|vhost-user|none[,tapif=NAME][,fd=N][,vhost=1][,guest_mac=MAC][,mtu=N]"
-		"[,mq=N][,script=FILE][,downscript=FILE][,socket=PATH]",
-};
-
-static void free_net(struct cfg_net *n)
+static void free_net(void *base)
 {
+	struct cfg_net *n = base;
+
 	free(n->tapif);
 	free(n->script);
 	free(n->downscript);
@@ -261,6 +264,16 @@ static void free_net(struct cfg_net *n)
 	free(n->host_ip);
 	free(n->socket);
 }
+
+const struct opt_table net_options = {
+	.opt = net_opt,
+	.nr = ARRAY_SIZE(net_opt),
+	.word = "mode",
+	.size = sizeof(struct cfg_net),
+	.free = free_net,
+	.hint = "mode=user|tap|vhost-user|none[,tapif=NAME][,fd=N][,vhost=1][,guest_mac=MAC][,mtu=N]"
+		"[,mq=N][,script=FILE][,downscript=FILE][,socket=PATH]",
+};
 
 int take_network(const struct opt *o, const char *value, void *dest, struct err *e)
 {
@@ -317,49 +330,36 @@ void options_default_net(struct vm_config *c)
 /* clang-format off */
 static const struct opt share_opt[] = {
 	{ .name = "dir", .arg = "DIR", .help = "folder of the host",
-	  .parse = opt_string, TO(dir) },
+	  .parse = opt_string, TO(dir), .path = "" },
 	{ .name = "tag", .arg = "TAG", .help = "name by which the guest mounts it",
 	  .parse = opt_string, TO(tag) },
 	{ .name = "ro", .flags = OPT_FLAG, .help = "read-only",
 	  .parse = opt_flag, TO(readonly) },
 	{ .name = "socket", .arg = "PATH", .help = "of a virtiofsd that runs already, for --fs",
-	  .parse = opt_string, TO(socket) },
+	  .parse = opt_string, TO(socket), .path = "" },
 };
 /* clang-format on */
 #undef TO
 
-const struct opt_table share_options = {
-	.opt = share_opt,
-	.nr = ARRAY_SIZE(share_opt),
-	.word = "dir",
-	.hint = "DIR,TAG[,ro]; a comma cannot be in a name",
-};
-
-static void free_share(struct cfg_share *s)
+static void free_share(void *base)
 {
+	struct cfg_share *s = base;
+
 	free(s->dir);
 	free(s->tag);
 	free(s->socket);
 }
 
-/* DIR,TAG,... is dir=DIR,tag=TAG,... */
-static int share_words(struct cfg_share *s, const char *value, struct err *e)
-{
-	const char *comma = strchr(value, ',');
-	size_t len = comma ? strcspn(comma + 1, ",=") : 0;
-	bool bare = len && comma[1 + len] != '=' && strncmp(value, "dir=", 4) &&
-		    strncmp(value, "socket=", 7);
-	char *text;
-	int ret;
-
-	if (!bare)
-		return opt_words(&share_options, s, value, e);
-	if (asprintf(&text, "%.*s,tag=%s", (int)(comma - value), value, comma + 1) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
-	ret = opt_words(&share_options, s, text, e);
-	free(text);
-	return ret;
-}
+const struct opt_table share_options = {
+	.opt = share_opt,
+	.nr = ARRAY_SIZE(share_opt),
+	.word = "dir",
+	.word2 = "tag",
+	.title = "tag",
+	.size = sizeof(struct cfg_share),
+	.free = free_share,
+	.hint = "DIR,TAG[,ro]; a comma cannot be in a name",
+};
 
 static int take_share(enum share_kind kind, size_t tag_max, const char *value, struct vm_config *c,
 		      struct err *e)
@@ -369,7 +369,7 @@ static int take_share(enum share_kind kind, size_t tag_max, const char *value, s
 
 	if (c->nr_shares == CFG_MAX_SHARES)
 		return one_too_many(value, CFG_MAX_SHARES, e);
-	ret = share_words(&s, value, e);
+	ret = opt_words(&share_options, &s, value, e);
 	if (!ret && s.socket && kind == SHARE_9P)
 		ret = err_set(e, -EINVAL, "socket is for --fs: leave it out");
 	if (!ret && !s.dir == !s.socket)
@@ -411,15 +411,22 @@ static const struct opt vsock_opt[] = {
 	{ .name = "cid", .arg = "CID", .help = "context ID of the guest, 3 or more",
 	  .parse = opt_u64, TO(cid), .min = CID_MIN, .max = CID_MAX },
 	{ .name = "path", .arg = "PATH", .help = "unix socket, in place of the host's vhost-vsock",
-	  .parse = opt_string, TO(path) },
+	  .parse = opt_string, TO(path), .path = "" },
 };
 /* clang-format on */
 #undef TO
+
+static void free_vsock(void *base)
+{
+	free(((struct cfg_vsock *)base)->path);
+}
 
 const struct opt_table vsock_options = {
 	.opt = vsock_opt,
 	.nr = ARRAY_SIZE(vsock_opt),
 	.word = "cid",
+	.size = sizeof(struct cfg_vsock),
+	.free = free_vsock,
 	.hint = "CID[,path=SOCKET]",
 };
 
@@ -461,6 +468,7 @@ const struct opt_table balloon_options = {
 	.opt = balloon_opt,
 	.nr = ARRAY_SIZE(balloon_opt),
 	.word = "size",
+	.size = sizeof(struct vm_config),
 	.hint = "--balloon[=SIZE][,stats=SECONDS]",
 };
 
@@ -478,17 +486,24 @@ int take_balloon(const struct opt *o, const char *value, void *dest, struct err 
 /* clang-format off */
 static const struct opt pmem_opt[] = {
 	{ .name = "path", .arg = "FILE", .help = "image file",
-	  .parse = opt_string, TO(path) },
+	  .parse = opt_string, TO(path), .path = "" },
 	{ .name = "ro", .flags = OPT_FLAG, .help = "what the guest writes is not kept",
 	  .parse = opt_flag, TO(readonly) },
 };
 /* clang-format on */
 #undef TO
 
+static void free_pmem(void *base)
+{
+	free(((struct cfg_pmem *)base)->path);
+}
+
 const struct opt_table pmem_options = {
 	.opt = pmem_opt,
 	.nr = ARRAY_SIZE(pmem_opt),
 	.word = "path",
+	.size = sizeof(struct cfg_pmem),
+	.free = free_pmem,
 	.hint = "FILE[,ro]; a comma cannot be in a file's name",
 };
 
@@ -504,10 +519,97 @@ int take_pmem(const struct opt *o, const char *value, void *dest, struct err *e)
 	if (!ret && !p.path)
 		ret = err_set(e, -EINVAL, "\"%.80s\" names no file", value);
 	if (ret) {
-		free(p.path);
+		free_pmem(&p);
 		return ret;
 	}
 	c->pmem[c->nr_pmems++] = p;
+	return 0;
+}
+
+/* ---- --vfio-pci ------------------------------------------------------------------------------ */
+
+/* clang-format off */
+static const struct opt_choice alias_choices[] = {
+	{ "shared", false },
+	{ "both", true },
+	{ NULL }
+};
+/* clang-format on */
+
+static const struct opt_choice no_rom[] = {	/* which is no path */
+	{ "off" },
+	{ NULL }
+};
+
+static int take_rom(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct cfg_vfio *v = dest;
+
+	v->no_rom = !strcmp(value, "off");
+	return v->no_rom ? 0 : opt_string(o, value, &v->rom, e);
+}
+
+static int take_alias(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	int both = 0;
+	int ret = opt_choice(o, value, &both, e);
+
+	if (!ret)
+		*(bool *)dest = both;
+	return ret;
+}
+
+#define TO(field) .offset = offsetof(struct cfg_vfio, field)
+/* clang-format off */
+static const struct opt vfio_opt[] = {
+	{ .name = "device", .arg = "DEVICE", .help = "[DOMAIN:]BB:DD.F, or its folder in /sys",
+	  .parse = opt_string, TO(device) },
+	{ .name = "rom", .arg = "FILE|off", .help = "expansion ROM instead of the device's own",
+	  .parse = take_rom, .path = "", .choice = no_rom },
+	{ .name = "dma-alias", .arg = "shared|both",
+	  .help = "both: also at addresses without the shared bit, for guests before Linux 6.15",
+	  .parse = take_alias, TO(both), .choice = alias_choices },
+	{ .name = "trusted", .flags = OPT_FLAG,
+	  .help = "a device that the realm can attest (RMM 2.0); no host can do that today",
+	  .parse = opt_flag, TO(trusted) },
+};
+/* clang-format on */
+#undef TO
+
+static void free_vfio(void *base)
+{
+	struct cfg_vfio *v = base;
+
+	free(v->device);
+	free(v->rom);
+}
+
+const struct opt_table vfio_options = {
+	.opt = vfio_opt,
+	.nr = ARRAY_SIZE(vfio_opt),
+	.word = "device",
+	.size = sizeof(struct cfg_vfio),
+	.free = free_vfio,
+	.hint = "[DOMAIN:]BB:DD.F[,rom=FILE|off][,dma-alias=shared|both][,trusted]",
+};
+
+int take_vfio(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+	struct cfg_vfio v = {0};
+	int ret;
+
+	if (c->nr_vfios == CFG_MAX_VFIOS)
+		return one_too_many(value, CFG_MAX_VFIOS, e);
+	ret = opt_words(&vfio_options, &v, value, e);
+	if (!ret && !v.device)
+		ret = err_set(e, -EINVAL, "\"%.80s\" names no device: give its address, as lspci -D "
+			      "prints it", value);
+	if (ret) {
+		free_vfio(&v);
+		return ret;
+	}
+	c->vfio[c->nr_vfios++] = v;
 	return 0;
 }
 
@@ -519,15 +621,26 @@ static const struct opt port_opt[] = {
 	{ .name = "name", .arg = "NAME", .help = "/dev/virtio-ports/NAME in the guest",
 	  .parse = opt_string, TO(name) },
 	{ .name = "path", .arg = "PATH", .help = "unix socket of the host's end; else a pty",
-	  .parse = opt_string, TO(path) },
+	  .parse = opt_string, TO(path), .path = "" },
 };
 /* clang-format on */
 #undef TO
+
+static void free_port(void *base)
+{
+	struct cfg_port *p = base;
+
+	free(p->name);
+	free(p->path);
+}
 
 const struct opt_table port_options = {
 	.opt = port_opt,
 	.nr = ARRAY_SIZE(port_opt),
 	.word = "name",
+	.title = "name",
+	.size = sizeof(struct cfg_port),
+	.free = free_port,
 	.hint = "NAME[,path=SOCKET]",
 };
 
@@ -549,8 +662,7 @@ int take_port(const struct opt *o, const char *value, void *dest, struct err *e)
 		if (!strcmp(c->port[i].name, p.name))
 			ret = err_set(e, -EINVAL, "two ports have the name \"%.80s\"", p.name);
 	if (ret) {
-		free(p.name);
-		free(p.path);
+		free_port(&p);
 		return ret;
 	}
 	c->port[c->nr_ports++] = p;
@@ -566,10 +678,10 @@ void config_free_devices(struct vm_config *c)
 	for (unsigned int i = 0; i < c->nr_shares; i++)
 		free_share(&c->share[i]);
 	for (unsigned int i = 0; i < c->nr_pmems; i++)
-		free(c->pmem[i].path);
-	for (unsigned int i = 0; i < c->nr_ports; i++) {
-		free(c->port[i].name);
-		free(c->port[i].path);
-	}
-	free(c->vsock.path);
+		free_pmem(&c->pmem[i]);
+	for (unsigned int i = 0; i < c->nr_ports; i++)
+		free_port(&c->port[i]);
+	for (unsigned int i = 0; i < c->nr_vfios; i++)
+		free_vfio(&c->vfio[i]);
+	free_vsock(&c->vsock);
 }

@@ -11,11 +11,11 @@
 struct vm_config;
 
 extern const struct opt_table disk_options, net_options, share_options, vsock_options,
-	pmem_options, port_options, balloon_options;
+	pmem_options, port_options, balloon_options, vfio_options;
 
 /* Parsers for the one table; the destination is the whole config. */
 opt_parse_fn take_disk, take_network, take_9p, take_fs, take_vsock, take_pmem, take_port,
-	take_balloon;
+	take_balloon, take_vfio;
 
 /**
  * options_default_net() - lkvm's network device in user mode, unless the options say otherwise;

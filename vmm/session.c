@@ -15,6 +15,7 @@
 #include "realm/host.h"
 #include "realm/report.h"
 #include "virtio/virtio.h"
+#include "vmm/assigned.h"
 #include "vmm/board/flash.h"
 #include "vmm/cmdline.h"
 #include "vmm/core/log.h"
@@ -82,16 +83,22 @@ static bool is_virtio(const struct session *s, unsigned int n)
 	return n == 0 && s->cfg->console == CONSOLE_VIRTIO;
 }
 
-static size_t term_input(void *ctx, const void *buf, size_t len)
+size_t session_input(struct session *s, unsigned int n, const void *buf, size_t len)
 {
-	struct session_term *t = ctx;
-	struct machine *m = t->s->m;
+	struct machine *m = s->m;
 
 	if (!m)
 		return 0;	/* between two boots: kept */
-	if (is_virtio(t->s, t->n))
+	if (is_virtio(s, n))
 		return virtio_console_input(m->console, buf, len);
-	return uart_input(m->uart[t->n].uart, buf, len);
+	return uart_input(m->uart[n].uart, buf, len);
+}
+
+static size_t term_input(void *ctx, const void *buf, size_t len)
+{
+	struct session_term *t = ctx;
+
+	return session_input(t->s, t->n, buf, len);
 }
 
 static void term_resize(void *ctx, uint16_t cols, uint16_t rows)
@@ -128,7 +135,11 @@ static size_t console_out(void *ctx, unsigned int n, const void *buf, size_t len
 {
 	struct session *s = ctx;
 
-	return s->term[n].term ? term_write(s->term[n].term, buf, len) : len;
+	if (s->term[n].term)
+		len = term_write(s->term[n].term, buf, len);
+	if (n == 0)
+		control_output(s->ctl.control, buf, len);
+	return len;
 }
 
 static void input_room(void *ctx, unsigned int n)
@@ -137,6 +148,8 @@ static void input_room(void *ctx, unsigned int n)
 
 	if (s->term[n].term)
 		term_input_ready(s->term[n].term);
+	if (n == 0)
+		control_input_ready(s->ctl.control);
 }
 
 static int open_terms(struct session *s, struct err *e)
@@ -245,7 +258,7 @@ static void on_hint(struct loop_timer *t)
  * The measurement of what is about to be launched, for whoever wants to know: it is said, and
  * compared with what was expected. @m: a KVM realm's machine, because it depends on the host
  */
-static int check_rim(const struct session *s, const struct layout *l, struct machine *m,
+static int check_rim(struct session *s, const struct layout *l, struct machine *m,
 		     struct err *e)
 {
 	char text[REPORT_HEX_MAX], base64[REPORT_B64_MAX];
@@ -261,6 +274,7 @@ static int check_rim(const struct session *s, const struct layout *l, struct mac
 		log_info("%s", e->msg);
 		return 0;
 	}
+	ctl_vm_rim(s, &x);
 	report_hex(&x.rim, text);
 	report_base64(&x.rim, base64);
 	log_info("predicted RIM (dialect %s, %s): %s, base64 %s", rim_dialect_name(x.params.dialect),
@@ -309,19 +323,30 @@ static int make_layout(struct session *s, struct layout *l, bool first, struct e
  * on its vCPU's thread: a guest that never asks pays nothing. A file that was rewritten in place
  * since the launch gives another value; that it was rewritten cannot be seen from here.
  */
-static int measure(void *ctx, uint8_t rim[REALM_HASH_MAX])
+int session_measure(struct session *s, struct measurement *m, struct err *e)
 {
-	struct session *s = ctx;
-	struct measurement m;
 	struct layout l;
-	struct err e;
 	int ret;
 
-	ret = layout_make(s->cfg, &s->files, s->flash_bytes, &l, &e);
-	if (!ret) {
-		ret = predict(s->cfg, &l, NULL, &m, &e);
-		layout_free(&l);
-	}
+	ret = layout_make(s->cfg, &s->files, s->flash_bytes, &l, e);
+	if (ret < 0)
+		return ret;
+	if (s->cfg->mode == MODE_KVM)
+		ret = predict_launch(s->cfg, &l, &s->machine, m, e);
+	else
+		ret = predict(s->cfg, &l, NULL, m, e);
+	layout_free(&l);
+	if (!ret)
+		ctl_vm_rim(s, m);
+	return ret;
+}
+
+static int measure(void *ctx, uint8_t rim[REALM_HASH_MAX])
+{
+	struct measurement m;
+	struct err e;
+	int ret = session_measure(ctx, &m, &e);
+
 	if (ret < 0) {
 		log_error("the guest's measurement cannot be computed: %s", e.msg);
 		return ret;
@@ -393,6 +418,7 @@ static int boot(struct session *s, bool first, struct err *e)
 				term_resize(&s->term[n], cols, rows);
 			term_input_ready(s->term[n].term);
 		}
+		ctl_vm_boot(s);
 		loop_timer_set(&s->hint, HINT_SECONDS * NSEC_PER_SEC);
 		ret = loop_run(&s->loop);
 		if (ret < 0)
@@ -411,6 +437,8 @@ static int boot(struct session *s, bool first, struct err *e)
 	log_debug("first KVM_RUN %" PRIu64 " us after the machine's construction began",
 		  s->m->first_run_ns > begin ? (s->m->first_run_ns - begin) / 1000 : 0);
 	machine_log_stats(s->m);
+	s->end = atomic_load(&s->m->end);
+	ctl_vm_stop(s);
 	s->m = NULL;
 	machine_destroy(&s->machine);
 	return ret;
@@ -501,6 +529,7 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 		.sys = sys,
 		.host = s.host,
 		.nr_hosts = s.nr_hosts,
+		.assigned = &s.assigned,
 		.flash_fd = s.flash_fd,
 		.out = console_out,
 		.input_room = input_room,
@@ -520,12 +549,18 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 	if (!ret)
 		ret = open_signals(&s, &old, e);
 	if (!ret)
+		ret = ctl_vm_open(&s, e);
+	if (!ret)
+		ret = assigned_open(c, NULL, &s.assigned, e);
+	if (!ret)
 		ret = open_terms(&s, e);
 	if (!ret)
 		ret = devices_start(c, s.host, s.nr_hosts, e);
 	if (!ret)
 		ret = boots(&s, e);
+	ctl_vm_close(&s, ret);
 	gdb_close(s.gdb, ret < 0 ? 1 : ret);
+	assigned_close(&s.assigned);
 	close_terms(&s);
 	if (s.sig.fd >= 0) {
 		loop_del(&s.loop, &s.sig);

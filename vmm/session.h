@@ -6,6 +6,8 @@
 #ifndef VMM_SESSION_H
 #define VMM_SESSION_H
 
+#include "vmm/assigned.h"
+#include "vmm/ctl_vm.h"
 #include "vmm/gdb.h"
 #include "vmm/machine.h"
 #include "vmm/term.h"
@@ -23,6 +25,7 @@ struct session {
 	struct loader_files files;
 	struct device_host *host;
 	unsigned int nr_hosts;
+	struct assigned assigned;
 	int flash_fd;
 	uint64_t flash_bytes;
 
@@ -34,7 +37,9 @@ struct session {
 	struct machine *m;		/* the machine of this boot, NULL between two */
 	struct machine machine;
 	struct gdb *gdb;
+	struct ctl_vm ctl;
 	unsigned int silent_resets;
+	int end;			/* of the last machine, enum machine_end */
 	int signal;			/* that ended the session, 0: none */
 	bool left;			/* ctrl-a x while there was no machine */
 	bool first;			/* boot, not one after a reset */
@@ -49,6 +54,11 @@ struct session {
  * Return: exit code 0 or more (128 + N after signal N), or a negative errno with @e filled.
  */
 int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err *e);
+
+/** session_input() - bytes for terminal @n from a viewer of the console: how many were taken */
+size_t session_input(struct session *s, unsigned int n, const void *buf, size_t len);
+/** session_measure() - the measurement of this launch, from the files that are still open; any thread */
+int session_measure(struct session *s, struct measurement *m, struct err *e);
 
 /** session_gdb_start() - start the debugger's server; a machine exists, its vCPUs do not run */
 int session_gdb_start(struct session *s, struct err *e);

@@ -482,7 +482,7 @@ static void system_event(struct vcpu *v)
 	}
 }
 
-static const char *exit_name(unsigned int reason)
+const char *vcpu_exit_name(unsigned int reason)
 {
 	switch (reason) {
 	case KVM_EXIT_UNKNOWN: return "unknown";
@@ -526,7 +526,7 @@ static void unhandled(struct vcpu *v)
 		break;
 	default:
 		machine_fail(v->m, "vCPU %u: unhandled exit %u (%s); the registers above say where the "
-			     "guest was", v->k.id, reason, exit_name(reason));
+			     "guest was", v->k.id, reason, vcpu_exit_name(reason));
 		break;
 	}
 }

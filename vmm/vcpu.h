@@ -78,6 +78,9 @@ void vcpu_power_off(struct vcpu *v);
 /** vcpu_suspend() - PSCI CPU_SUSPEND, on the vCPU's own thread: wait for an interrupt */
 void vcpu_suspend(struct vcpu *v);
 
+/** vcpu_exit_name() - a KVM_EXIT_* as a word; "other" for those that arm64 does not have */
+const char *vcpu_exit_name(unsigned int reason);
+
 /** vcpu_self() - the vCPU whose thread calls, NULL on other threads */
 struct vcpu *vcpu_self(void);
 

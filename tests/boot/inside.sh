@@ -1,11 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Runs the boot tests on an arm64 machine with KVM: inside.sh [PATTERN...]
+# Runs the boot tests on an arm64 machine with KVM: inside.sh [--part I/N] [PATTERN...]
 #
 # The folder of this script is the share that "run" filled. A case runs if its name matches one of
-# the shell patterns (all without). Prints TAP; logs of each case are left in out/logs/NAME.
+# the shell patterns (all without), and its number divided by N leaves I. Prints TAP; logs of each
+# case are left in out/logs/NAME.
 
 set -u
+part=0 parts=1
+if [ "${1:-}" = --part ]; then
+	part=${2%/*} parts=${2#*/}
+	shift 2
+fi
 cd "$(dirname "$0")" || exit 1
 TOP=$PWD
 G=$TOP/g
@@ -75,6 +81,7 @@ nr=0 failed=0
 for c in $(sed -n 's/^case_\([a-z0-9_]*\)().*/\1/p' cases/*.sh); do
 	wanted "$c" "$@" || continue
 	nr=$((nr + 1))
+	[ $((nr % parts)) = "$part" ] || continue
 	T=$TOP/out/logs/$c
 	rm -rf "$T"
 	mkdir -p "$T"

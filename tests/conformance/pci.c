@@ -168,7 +168,7 @@ static void attach(struct vm *vm)
 	io->kvm = (struct kvm){ .sys = &play, .dev = -1, .vm = VM_FD };
 	for (unsigned int i = 0; i < PCI_NR_DEVICES; i++)
 		line[i] = (struct irq_line){ .set = wire, .ctx = io, .spi = MAP_PCI_SPI + i };
-	assert_int_equal(pci_host_init(&io->host, &vm->bus, line, 1, 0, 0, &e), 0);
+	assert_int_equal(pci_host_init(&io->host, &vm->bus, line, 1, 0, 0, 0, &e), 0);
 	assert_int_equal(msi_init(&io->msi, &io->kvm, kernel_io, vm, &e), 0);
 	env = (struct virtio_pci_env){ &io->host, &io->msi, &io->kvm, kernel_io, vm };
 	assert_int_equal(virtio_pci_new(vm->dev, &env, &io->pci, &e), 0);

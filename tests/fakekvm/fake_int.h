@@ -62,6 +62,13 @@ struct fake_irqfd {
 	long event;
 };
 
+/* An irqfd of a level-triggered SPI. */
+struct fake_level {
+	uint32_t spi;
+	int fd, resample;
+	long event;
+};
+
 struct fake_range {
 	uint32_t first, last;
 	uint8_t action;
@@ -137,6 +144,8 @@ struct fake_vm {
 	int irqfd[FAKE_MAX_SPIS];
 	struct fake_irqfd *msi_fd;
 	unsigned int nr_msi_fds;
+	struct fake_level *level_fd;
+	unsigned int nr_level_fds;
 	struct kvm_irq_routing_entry *route;
 	unsigned int nr_routes;
 	bool routed;			/* KVM_SET_GSI_ROUTING replaced the default */

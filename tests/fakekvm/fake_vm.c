@@ -66,6 +66,11 @@ void fake_vm_put(struct fake_vm *vm)
 			close(vm->irqfd[i]);
 	for (unsigned int i = 0; i < vm->nr_msi_fds; i++)
 		close(vm->msi_fd[i].fd);
+	for (unsigned int i = 0; i < vm->nr_level_fds; i++) {
+		close(vm->level_fd[i].fd);
+		close(vm->level_fd[i].resample);
+	}
+	free(vm->level_fd);
 	free(vm->msi_fd);
 	free(vm->route);
 	fake_rmi_vm_free(vm);
@@ -489,6 +494,10 @@ static int irq_line(struct fake_vm *vm, const struct kvm_irq_level *l)
 		return -EBUSY;
 	if (intid < 32 || intid - 32 >= vm->nr_spis)
 		return -EINVAL;
+	/* arm64 keeps one level per SPI, not one per source (vgic_irqfd_set_irq) */
+	for (unsigned int i = 0; i < vm->nr_level_fds; i++)
+		if (vm->level_fd[i].spi == intid - 32)
+			fake_complain("SPI %u is driven by KVM_IRQ_LINE and by an irqfd", intid - 32);
 	vm->level[intid - 32] = l->level != 0;
 	return 0;
 }
@@ -562,6 +571,85 @@ static int msi_irqfd(struct fake_vm *vm, const struct kvm_irqfd *f)
 	return 0;
 }
 
+/* What was written to the irqfds of a wire asserts it, until the guest ends the interrupt. */
+static void fold_level(struct fake_vm *vm, unsigned int spi)
+{
+	for (unsigned int i = 0; i < vm->nr_level_fds; i++) {
+		const struct fake_level *l = &vm->level_fd[i];
+		uint64_t n;
+
+		if (l->spi == spi && read(l->fd, &n, sizeof(n)) == sizeof(n))
+			vm->level[spi] = 1;
+	}
+}
+
+static unsigned int resamplers(const struct fake_vm *vm, unsigned int spi)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < vm->nr_level_fds; i++)
+		n += vm->level_fd[i].spi == spi;
+	return n;
+}
+
+/* virt/kvm/eventfd.c, irqfd_resampler_ack() */
+static void end_level(struct fake_vm *vm, unsigned int spi)
+{
+	uint64_t one = 1;
+
+	fold_level(vm, spi);
+	if (!vm->level[spi])
+		return;
+	vm->level[spi] = 0;
+	for (unsigned int i = 0; i < vm->nr_level_fds; i++)
+		if (vm->level_fd[i].spi == spi &&
+		    write(vm->level_fd[i].resample, &one, sizeof(one)) != sizeof(one))
+			fake_complain("SPI %u: a resampling eventfd is full", spi);
+}
+
+/* A level-triggered SPI: kvm_irqfd_assign() and irqfd_resampler_shutdown(). */
+static int level_irqfd(struct fake_vm *vm, const struct kvm_irqfd *f)
+{
+	long event = event_id(f->fd);
+
+	if (event < 0)
+		return -EINVAL;
+	for (unsigned int i = 0; i < vm->nr_level_fds; i++) {
+		struct fake_level *l = &vm->level_fd[i];
+
+		if (l->event != event ||
+		    ((f->flags & KVM_IRQFD_FLAG_DEASSIGN) && l->spi != f->gsi))
+			continue;
+		if (!(f->flags & KVM_IRQFD_FLAG_DEASSIGN))
+			return -EBUSY;
+		fold_level(vm, l->spi);
+		close(l->fd);
+		close(l->resample);
+		*l = vm->level_fd[--vm->nr_level_fds];
+		if (!resamplers(vm, f->gsi))
+			vm->level[f->gsi] = 0;
+		return 0;
+	}
+	if (f->flags & KVM_IRQFD_FLAG_DEASSIGN) {
+		fake_complain("SPI %u: no such irqfd to take away", f->gsi);
+		return 0;
+	}
+	if (event_id(f->resamplefd) < 0)
+		return -EINVAL;
+	if (vm->irqfd[f->gsi] >= 0)
+		fake_complain("SPI %u has an irqfd for edges, too", f->gsi);
+	if (!resamplers(vm, f->gsi) && vm->level[f->gsi])
+		fake_complain("SPI %u is driven by KVM_IRQ_LINE and by an irqfd", f->gsi);
+	vm->level_fd = realloc(vm->level_fd, (vm->nr_level_fds + 1) * sizeof(*vm->level_fd));
+	vm->level_fd[vm->nr_level_fds++] = (struct fake_level){
+		.spi = f->gsi,
+		.fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0),
+		.resample = fcntl(f->resamplefd, F_DUPFD_CLOEXEC, 0),
+		.event = event,
+	};
+	return 0;
+}
+
 /* virt/kvm/irqchip.c, kvm_set_irq_routing(); arch/arm64/kvm/vgic/vgic-irqfd.c */
 static int check_route(const struct kvm_irq_routing_entry *r)
 {
@@ -620,16 +708,19 @@ static int irqfd(struct fake_vm *vm, const struct kvm_irqfd *f)
 {
 	if (f->flags & ~(KVM_IRQFD_FLAG_DEASSIGN | KVM_IRQFD_FLAG_RESAMPLE))
 		return -EINVAL;
-	if (f->flags & KVM_IRQFD_FLAG_RESAMPLE)
-		fake_complain("irqfd flags %#x: not in this model", f->flags);
+	if ((f->flags & KVM_IRQFD_FLAG_RESAMPLE) && !fake_host.cap[KVM_CAP_IRQFD_RESAMPLE])
+		return -EINVAL;
 	if (!vm->gic_ready)
 		return -EAGAIN;
 	if (fcntl(f->fd, F_GETFD) < 0)
 		return -EBADF;
-	if (f->gsi >= vm->nr_spis)
+	if (f->gsi >= vm->nr_spis) {
+		if (f->flags & KVM_IRQFD_FLAG_RESAMPLE)
+			fake_complain("GSI %u: a message has no level", f->gsi);
 		return msi_irqfd(vm, f);
+	}
 	if (f->flags)
-		fake_complain("irqfd of SPI %u taken away: not in this model", f->gsi);
+		return level_irqfd(vm, f);
 	if (vm->irqfd[f->gsi] >= 0)
 		fake_complain("two irqfds for SPI %u", f->gsi);
 	else
@@ -820,9 +911,29 @@ int fake_irq_level(unsigned int spi)
 	int level;
 
 	pthread_mutex_lock(&fake.lock);
+	if (fake.vm && spi < FAKE_MAX_SPIS)
+		fold_level(fake.vm, spi);
 	level = fake.vm && spi < FAKE_MAX_SPIS ? fake.vm->level[spi] : -1;
 	pthread_mutex_unlock(&fake.lock);
 	return level;
+}
+
+void fake_eoi(unsigned int spi)
+{
+	pthread_mutex_lock(&fake.lock);
+	if (fake.vm && spi < FAKE_MAX_SPIS)
+		end_level(fake.vm, spi);
+	pthread_mutex_unlock(&fake.lock);
+}
+
+unsigned int fake_resamplers(unsigned int spi)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&fake.lock);
+	n = fake.vm ? resamplers(fake.vm, spi) : 0;
+	pthread_mutex_unlock(&fake.lock);
+	return n;
 }
 
 int fake_irqfd_count(unsigned int spi)

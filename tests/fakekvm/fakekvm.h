@@ -114,8 +114,12 @@ bool fake_slot_at(ipa_t ipa);
 unsigned int fake_slot_races(void);
 /** fake_mem() - copy memory as a guest sees it at @ipa; false: no memslot */
 bool fake_mem(ipa_t ipa, void *buf, size_t len);
-/** fake_irq_level() - level of an SPI driven by KVM_IRQ_LINE */
+/** fake_irq_level() - level of an SPI driven by KVM_IRQ_LINE, or by resampling irqfds */
 int fake_irq_level(unsigned int spi);
+/** fake_eoi() - the guest ends the interrupt of a level-triggered SPI */
+void fake_eoi(unsigned int spi);
+/** fake_resamplers() - how many resampling irqfds an SPI has */
+unsigned int fake_resamplers(unsigned int spi);
 /** fake_irqfd_count() - triggers of an SPI by its irqfd since the last call; -1: it has none */
 int fake_irqfd_count(unsigned int spi);
 /** fake_route() - how a GSI is routed; false: not at all */

@@ -11,7 +11,6 @@
 #define ECAM		0x40000000UL
 #define WINDOW		0x50000000UL
 #define NEW_PLACE	0x58000000UL
-#define SPI_INTX	64U
 #define FIRST_LPI	8192U
 
 enum { ID = 0, COMMAND = 4, CLASS = 8, HEADER = 0xe, BAR0 = 0x10, CAPS = 0x34, PIN = 0x3d };

@@ -172,6 +172,7 @@ if [ "$(id -u)" = 0 ] && setpriv --reuid=65534 --regid=65534 --clear-groups test
 else
 	skip "another user" "needs root, and a folder that everybody can enter"
 fi
+same "a disk more on PCI" "$REALMTOOL" measure "${args[@]}" -d "$T/disk" --virtio-transport pci
 ln -s "$REALMTOOL" "$T/lkvm"
 same "called as lkvm" "$T/lkvm" measure "${args[@]}" --nodefaults
 user=$(command -v qemu-aarch64-static qemu-aarch64 | head -n 1)
@@ -181,8 +182,13 @@ else
 	skip "the arm64 binary" "no qemu-aarch64, or no binary"
 fi
 
+# what is on PCI is found there, what is on mmio stands in the devicetree
+pci=$want
+other "devices on mmio" --virtio-transport mmio
+want=$(rim "${args[@]}" --virtio-transport mmio)
+other "a disk more on mmio" --virtio-transport mmio -d "$T/disk"
+want=$pci
 other "parameters that lkvm adds" --compat lkvm
-other "a disk more" -d "$T/disk"
 other "parameters" -p debug
 other "an address bit" --ipa-bits 34
 other "breakpoints" --breakpoints 3

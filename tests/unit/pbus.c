@@ -33,7 +33,7 @@ void pb_init(struct pbus *pb, bool realm, unsigned int nr)
 	assert_int_equal(msi_init(&pb->msi, &pb->kvm, doorbell, pb, &e), 0);
 	for (unsigned int i = 0; i < PCI_NR_DEVICES; i++)
 		gic_level_line(&pb->gic, MAP_PCI_SPI + i, &line[i]);
-	assert_int_equal(pci_host_init(&pb->host, &pb->bus, line, nr, 0, 0, &e), 0);
+	assert_int_equal(pci_host_init(&pb->host, &pb->bus, line, nr, 0, 0, 0, &e), 0);
 }
 
 void pb_destroy(struct pbus *pb)

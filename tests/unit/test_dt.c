@@ -301,7 +301,7 @@ static void pci_bus(void **state)
 	build(&m);
 	assert_prop(pci, "ranges", 0x01000000, 0, 0, 0, 0, 0, 0x10000,
 		    0x02000000, 0, 0x50000000, 0, 0x50000000, 0, 0x30000000,
-		    0x43000000, 0x10, 0, 0x10, 0, 4, 0);
+		    0x03000000, 0x10, 0, 0x10, 0, 4, 0);
 }
 
 static void many_cpus(void **state)

@@ -552,6 +552,36 @@ static void pmem(void **state)
 	pmem_bytes[1] = UINT64_MAX - SZ_2M + 1;
 	bad(-E2BIG, "--pmem b");
 	pmem_bytes[0] = pmem_bytes[1] = 0;
+	free(cfg.pmem[0].path);
+	free(cfg.pmem[1].path);
+}
+
+static void mem64(void **state)
+{
+	cfg.mode = MODE_PLAIN;
+	cfg.mem = 512 * SZ_1M;
+	cfg.pci_mem64 = SZ_1G;
+	good();
+	/* above the RAM's end at 0xa0000000 */
+	assert_int_equal(l.mem64.base, UINT64_C(1) << 32);
+	assert_int_equal(l.mem64.size, SZ_1G);
+	assert_int_equal(l.split.bits, 33);
+	cfg.mode = MODE_EMULATED;
+	good();
+	assert_int_equal(l.split.bits, 34);
+	/* a BAR as large as the window has its place */
+	cfg.pci_mem64 = 64 * SZ_1G;
+	good();
+	assert_int_equal(l.mem64.base, 64 * SZ_1G);
+	assert_int_equal(l.split.bits, 38);
+	cfg.ipa_bits = 34;
+	bad(-EINVAL, "64-bit PCI window");
+	cfg.ipa_bits = 0;
+	cfg.mem = UINT64_C(1) << 50;
+	cfg.pci_mem64 = UINT64_C(1) << 44;
+	good();
+	cfg.mem = UINT64_C(3) << 50;
+	bad(-E2BIG, "--pci-mem64");
 }
 
 int main(void)
@@ -560,7 +590,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(width), T(placement), T(gic), T(mpidr), T(virtio), T(virtio_on_pci),
 		T(reproducible), T(what_counts), T(rim_params), T(user_dtb), T(bad_dtb), T(refused),
-		T(pmem),
+		T(pmem), T(mem64),
 	};
 
 	log_set_level(LOG_WARNING);

@@ -534,12 +534,35 @@ static void public_lines(void **state)
 	assert_true(c.mem == 100 * SZ_1M);
 }
 
+static void assigned_devices(void **state)
+{
+	ACCEPTED("--realm", "--vfio-pci", "0000:02:00.0", "--vfio-pci",
+		 "02:00.1,rom=off,dma-alias=both", "--vfio-backend", "group", "--vfio-dma=static",
+		 "--pci-mem64", "64G", "Image");
+	assert_int_equal(c.nr_vfios, 2);
+	assert_string_equal(c.vfio[0].device, "0000:02:00.0");
+	assert_false(c.vfio[0].both || c.vfio[0].no_rom);
+	assert_true(c.vfio[1].both && c.vfio[1].no_rom);
+	assert_null(c.vfio[1].rom);
+	assert_int_equal(c.vfio_backend, VFIO_BACKEND_GROUP);
+	assert_true(c.vfio_static);
+	assert_true(c.pci_mem64 == 64 * SZ_1G);
+	ACCEPTED("--vfio-pci", "device=2:0.0,rom=a.rom", "Image");
+	assert_string_equal(c.vfio[0].rom, "a.rom");
+	assert_false(c.vfio_static);
+	BAD("option --vfio-pci", "--vfio-pci", "rom=off");
+	BAD("dma-alias=both is for realms", "--vfio-pci", "2:0.0,dma-alias=both");
+	BAD("is not a power of 2", "--pci-mem64", "3G");
+	BAD("there is no PCI bus", "--pci-mem64", "1G", "--irqchip", "gicv3");
+}
+
 static void public_lines_refused(void **state)
 {
 	/* TF-RMM, device assignment */
 	BAD("option --viommu: not in this version", "--realm", "--viommu", "--vfio-pci",
 	    "0000:02:00.0");
-	BAD("option --vfio-pci: not in this version", "--realm", "--vfio-pci", "0000:02:00.0");
+	BAD("option --iommufd-vdevice: not in this version: trusted devices", "--realm",
+	    "--iommufd-vdevice", "--vfio-pci", "0000:02:00.0");
 	/* kvm-unit-tests */
 	BAD("option --nested: not in this version", "--nested");
 }
@@ -732,7 +755,7 @@ static void table_is_sound(void **state)
 			fail_msg("--%s: empty range", o->name);
 		if (o->parse == opt_choice && !o->choice)
 			fail_msg("--%s: no choices", o->name);
-		if (o->key && !strchr(o->key, '.'))
+		if (o->key && !strchr(o->key, '.') && !o->words)
 			fail_msg("--%s: key without a section", o->name);
 		assert_true(o->group < run_options.nr_groups);
 		for (unsigned int j = 0; j < i; j++) {
@@ -896,6 +919,7 @@ int main(void)
 		cmocka_unit_test_teardown(suggestions, clean),
 		cmocka_unit_test_teardown(public_lines, clean),
 		cmocka_unit_test_teardown(public_lines_refused, clean),
+		cmocka_unit_test_teardown(assigned_devices, clean),
 		cmocka_unit_test_teardown(network, clean),
 		cmocka_unit_test_teardown(without_effect, clean),
 		cmocka_unit_test_teardown(lkvm_options_are_known, clean),

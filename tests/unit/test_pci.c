@@ -108,6 +108,11 @@ static struct toy *add_toy(int want)
 		.class = 0x010802,
 		.revision = 7,
 	};
+	static const struct pci_msix_cfg msix = {
+		.nr = 70,
+		.table_off = 0x1000,
+		.pba_off = 0x2000,
+	};
 	struct toy *t = calloc(1, sizeof(*t));
 	struct err e;
 
@@ -116,7 +121,7 @@ static struct toy *add_toy(int want)
 	pci_add_bar(&t->pci, 2, 0x10000, true, true);
 	pci_add_bar(&t->pci, PCI_ROM_BAR, 0x800, false, false);
 	pci_use_intx(&t->pci);
-	assert_int_equal(pci_add_msix(&t->pci, &pb.msi, 70, 0, 0x1000, 0x2000, &e), 0);
+	assert_int_equal(pci_add_msix(&t->pci, &pb.msi, &msix, &e), 0);
 	assert_int_equal(pci_add(&pb.host, &t->pci, &e), want);
 	toys[nr_toys++] = t;
 	return t;

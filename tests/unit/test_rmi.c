@@ -815,7 +815,7 @@ static void dma_mapped(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(list); i++) {
 		begin(list[i], dma_guest);
 		create();
-		rig.m.realm.hooks.dma_mapped = dma_page;
+		rig.m.realm.hooks.dma_keeps = dma_page;
 		run();
 		finish();
 	}

@@ -182,24 +182,72 @@ static void configuration(void **state)
 	end();
 }
 
-/* What a realm's guest has to bounce through little memory is not sent in large pieces. */
+static unsigned int queue_max(unsigned int q)
+{
+	vd_set(&t.vd, VIRTIO_MMIO_QUEUE_SEL, q);
+	return vd_get(&t.vd, VIRTIO_MMIO_QUEUE_NUM_MAX);
+}
+
+/*
+ * Where a realm's guest bounces its packets through little memory, it is offered what makes it give
+ * that memory back soon, and no more of it than there is.
+ */
 static void small_pool(void **state)
 {
-	struct virtio_net_cfg cfg;
-	struct virtio_dev *dev;
-	struct err e;
+	static const struct {
+		unsigned int max_request, mtu, queue_size, pairs;
+		unsigned int told, rx, tx;
+		bool mrg, tso;
+	} want[] = {
+		/* no realm, or the pool that Linux usually takes */
+		{ 0, 0, 0, 1, 0, 256, 256, true, true },
+		{ 16 * SZ_1M, 0, 0, 1, 0, 256, 256, true, true },
+		/* a pool of 16 MiB, 2 MiB, 512 KiB, 256 KiB */
+		{ 8 * SZ_1M, 0, 0, 1, 1501, 256, 256, false, true },
+		{ SZ_1M, 0, 0, 1, 1501, 64, 256, false, true },
+		{ 256 << 10, 0, 0, 1, 1501, 16, 64, false, false },
+		{ 128 << 10, 0, 0, 1, 1501, 8, 32, false, false },
+		/* all pairs together; there is an end to it on both sides */
+		{ 256 << 10, 0, 0, 2, 1501, 8, 32, false, false },
+		{ 4 << 10, 0, 0, 2, 1501, 4, 32, false, false },
+		/* large packets of the user's own want more pages each */
+		{ 256 << 10, 9000, 0, 1, 9000, 8, 64, false, false },
+		/* what the user says */
+		{ 256 << 10, 1400, 0, 1, 1400, 64, 64, true, false },
+		{ 256 << 10, 0, RING, 1, 1501, RING, RING, false, false },
+	};
 
 	(void)state;
-	pair_up(NETIF_TAP, 1);
-	cfg = config(1);
-	vd_init(&t.vd, true);
-	t.vd.env.max_request = 256 << 10;
-	assert_int_equal(virtio_net_new(&t.vd.env, &cfg, &dev, &e), 0);
-	vd_attach(&t.vd, dev);
-	assert_int_equal(vd_features(&t.vd) & NF(HOST_TSO4), 0);
-	assert_int_equal(vd_features(&t.vd) & NF(GUEST_TSO4), 0);
-	assert_true(vd_features(&t.vd) & NF(CSUM));
-	end();
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		struct virtio_net_cfg cfg;
+		struct virtio_dev *dev;
+		struct err e;
+		uint64_t f;
+
+		pair_up(NETIF_TAP, want[i].pairs);
+		cfg = config(want[i].pairs);
+		cfg.mtu = want[i].mtu;
+		cfg.queue_size = want[i].queue_size;
+		vd_init(&t.vd, true);
+		t.vd.env.max_request = want[i].max_request;
+		assert_int_equal(virtio_net_new(&t.vd.env, &cfg, &dev, &e), 0);
+		vd_attach(&t.vd, dev);
+		f = vd_features(&t.vd);
+		assert_int_equal(!!(f & NF(MRG_RXBUF)), want[i].mrg);
+		assert_int_equal(!!(f & NF(GUEST_TSO4)), want[i].mrg && want[i].tso);
+		assert_int_equal(!!(f & NF(HOST_TSO4)), want[i].tso);
+		assert_true(f & NF(CSUM) && f & NF(GUEST_CSUM));
+		assert_int_equal(!!(f & NF(MTU)), want[i].told != 0);
+		assert_int_equal(config_space(10, 2), want[i].told);
+		for (unsigned int p = 0; p < want[i].pairs; p++) {
+			assert_int_equal(queue_max(2 * p), want[i].rx);
+			assert_int_equal(queue_max(2 * p + 1), want[i].tx);
+		}
+		/* a reset does not change it */
+		vd_set(&t.vd, VIRTIO_MMIO_STATUS, 0);
+		assert_int_equal(queue_max(0), want[i].rx);
+		end();
+	}
 }
 
 /* What the guest accepts is what the tap is told, until a reset. */

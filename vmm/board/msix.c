@@ -26,12 +26,13 @@ struct vector {
 	_Atomic int fd;		/* -1: not made yet */
 	int gsi;		/* -1: none yet */
 	bool attached;
+	bool used;		/* it was unmasked since MSI-X was switched on */
 };
 
 struct msix {
 	struct pci_dev *dev;
 	struct msi *msi;
-	unsigned int cap, bar, nr;
+	unsigned int cap, nr, table_bar, pba_bar;
 	uint32_t table_off, pba_off;
 	_Atomic bool on;
 	struct log_rate rate;
@@ -40,41 +41,43 @@ struct msix {
 
 #define CONTROL	(PCI_MSIX_ENTRY_VECTOR_CTRL / 4)
 
-static uint32_t table_size(const struct msix *x)
+static uint64_t table_size(const struct msix *x)
 {
-	return x->nr * PCI_MSIX_ENTRY_SIZE;
+	return (uint64_t)x->nr * PCI_MSIX_ENTRY_SIZE;
 }
 
-static uint32_t pba_size(const struct msix *x)
+static uint64_t pba_size(const struct msix *x)
 {
-	return (x->nr + 63) / 64 * 8;
+	return (x->nr + 63) / 64 * UINT64_C(8);
 }
 
-int pci_add_msix(struct pci_dev *d, struct msi *msi, unsigned int nr, unsigned int bar,
-		 uint32_t table_off, uint32_t pba_off, struct err *e)
+int pci_add_msix(struct pci_dev *d, struct msi *msi, const struct pci_msix_cfg *cfg, struct err *e)
 {
-	struct msix *x = calloc(1, sizeof(*x) + nr * sizeof(x->vec[0]));
-	unsigned int cap = x ? pci_add_cap(d, PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF) : 0;
+	struct msix *x = calloc(1, sizeof(*x) + cfg->nr * sizeof(x->vec[0]));
+	unsigned int cap = cfg->cap;
 
-	if (!cap) {
+	if (x && !cap)
+		cap = pci_add_cap(d, PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF);
+	if (!x || !cap) {
 		free(x);
 		return err_set(e, -ENOMEM, "%s: no room for MSI-X", d->name);
 	}
 	x->dev = d;
 	x->msi = msi;
 	x->cap = cap;
-	x->bar = bar;
-	x->nr = nr;
-	x->table_off = table_off;
-	x->pba_off = pba_off;
-	for (unsigned int i = 0; i < nr; i++) {
+	x->nr = cfg->nr;
+	x->table_bar = cfg->table_bar;
+	x->table_off = cfg->table_off;
+	x->pba_bar = cfg->pba_bar;
+	x->pba_off = cfg->pba_off;
+	for (unsigned int i = 0; i < x->nr; i++) {
 		x->vec[i].reg[CONTROL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 		atomic_init(&x->vec[i].fd, -1);
 		x->vec[i].gsi = -1;
 	}
-	pci_put(d, cap + PCI_MSIX_FLAGS, 2, nr - 1);
-	pci_put(d, cap + PCI_MSIX_TABLE, 4, table_off | bar);
-	pci_put(d, cap + PCI_MSIX_PBA, 4, pba_off | bar);
+	pci_put(d, cap + PCI_MSIX_FLAGS, 2, x->nr - 1);
+	pci_put(d, cap + PCI_MSIX_TABLE, 4, x->table_off | x->table_bar);
+	pci_put(d, cap + PCI_MSIX_PBA, 4, x->pba_off | x->pba_bar);
 	/* the two bits a guest can write */
 	d->wmask[cap + PCI_MSIX_FLAGS + 1] =
 		(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
@@ -156,6 +159,18 @@ static bool pending(const struct vector *v)
 	return !v->attached && p.fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
 }
 
+/* Its owner may have to switch it on in a device; what comes before it is attached is kept. */
+static void use(struct msix *x, struct vector *v)
+{
+	const struct pci_ops *ops = x->dev->ops;
+
+	if (v->used)
+		return;
+	v->used = true;
+	if (ops && ops->msix_used)
+		ops->msix_used(x->dev, v - x->vec);
+}
+
 /* Make a vector ready to be attached: eventfd, GSI, route. */
 static bool prepare(struct msix *x, struct vector *v)
 {
@@ -181,16 +196,20 @@ static bool prepare(struct msix *x, struct vector *v)
 static void apply(struct msix *x, unsigned int first, unsigned int nr)
 {
 	uint16_t flags = pci_get(x->dev, x->cap + PCI_MSIX_FLAGS, 2);
+	bool on = flags & PCI_MSIX_FLAGS_ENABLE;
 	/* A message is a write of the function's, which needs to be a master for it. */
-	bool sends = (flags & PCI_MSIX_FLAGS_ENABLE) && !(flags & PCI_MSIX_FLAGS_MASKALL) &&
+	bool sends = on && !(flags & PCI_MSIX_FLAGS_MASKALL) &&
 		     (pci_get(x->dev, PCI_COMMAND, 2) & PCI_COMMAND_MASTER);
 	struct err e = { 0 };
 	bool routed;
 
 	for (unsigned int i = first; i < first + nr; i++) {
 		struct vector *v = &x->vec[i];
-		bool want = sends && !(v->reg[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT);
+		bool unmasked = on && !(v->reg[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT);
+		bool want = sends && unmasked;
 
+		if (unmasked)
+			use(x, v);
 		if (want && !prepare(x, v))
 			continue;
 		if (!want && v->attached) {
@@ -221,6 +240,7 @@ static void forget(struct msix *x)
 		if (v->gsi >= 0)
 			msi_free(x->msi, v->gsi);
 		v->gsi = -1;
+		v->used = false;
 		if (v->fd >= 0 && read(v->fd, &n, sizeof(n)) < 0)
 			continue;	/* nothing was */
 	}
@@ -239,11 +259,34 @@ bool msix_update(struct msix *x)
 	return on != was;
 }
 
-bool msix_owns(const struct msix *x, unsigned int bar, uint64_t off, unsigned int len)
+static bool in_table(const struct msix *x, unsigned int bar, uint64_t off, uint64_t len)
 {
-	return bar == x->bar &&
-	       ((off + len > x->table_off && off < x->table_off + table_size(x)) ||
-		(off + len > x->pba_off && off < x->pba_off + pba_size(x)));
+	return bar == x->table_bar && off + len > x->table_off &&
+	       off < x->table_off + table_size(x);
+}
+
+static bool in_pba(const struct msix *x, unsigned int bar, uint64_t off, uint64_t len)
+{
+	return bar == x->pba_bar && off + len > x->pba_off && off < x->pba_off + pba_size(x);
+}
+
+bool pci_msix_owns(const struct pci_dev *d, unsigned int bar, uint64_t off, uint64_t len)
+{
+	return d->msix && (in_table(d->msix, bar, off, len) || in_pba(d->msix, bar, off, len));
+}
+
+void pci_msix_reset(struct pci_dev *d)
+{
+	struct msix *x = d->msix;
+
+	if (!x)
+		return;
+	for (unsigned int i = 0; i < x->nr; i++) {
+		memset(x->vec[i].reg, 0, sizeof(x->vec[i].reg));
+		x->vec[i].reg[CONTROL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
+	}
+	pci_put(d, x->cap + PCI_MSIX_FLAGS, 2, x->nr - 1);
+	msix_update(x);
 }
 
 static uint64_t table_access(struct msix *x, uint64_t off, uint64_t val, unsigned int len,
@@ -272,7 +315,8 @@ static uint64_t pba_read(const struct msix *x, uint64_t off, unsigned int len)
 	return bits;
 }
 
-uint64_t msix_access(struct msix *x, uint64_t off, uint64_t val, unsigned int len, bool write)
+uint64_t msix_access(struct msix *x, unsigned int bar, uint64_t off, uint64_t val,
+		     unsigned int len, bool write)
 {
 	struct pci_host *h = x->dev->host;
 	uint64_t ret = 0;
@@ -281,9 +325,9 @@ uint64_t msix_access(struct msix *x, uint64_t off, uint64_t val, unsigned int le
 	if ((len != 4 && len != 8) || off % len)
 		return 0;
 	pthread_mutex_lock(&h->lock);
-	if (off >= x->table_off && off - x->table_off < table_size(x))
+	if (in_table(x, bar, off, len) && off >= x->table_off)
 		ret = table_access(x, off - x->table_off, val, len, write);
-	else if (!write && off >= x->pba_off && off - x->pba_off < pba_size(x))
+	else if (!write && in_pba(x, bar, off, len) && off >= x->pba_off)
 		ret = pba_read(x, off - x->pba_off, len);
 	pthread_mutex_unlock(&h->lock);
 	return ret;

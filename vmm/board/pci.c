@@ -122,25 +122,29 @@ static bool in_window(const struct pci_window *w, ipa_t base, uint64_t size)
 	return base >= w->base && base - w->base < w->size && size <= w->size - (base - w->base);
 }
 
+/* The address in the registers of a BAR. */
+static ipa_t reg_addr(const struct pci_dev *d, unsigned int bar)
+{
+	unsigned int reg = bar_reg(bar);
+	uint64_t addr = pci_get(d, reg, 4);
+
+	if (bar == PCI_ROM_BAR)
+		return addr & PCI_ROM_ADDRESS_MASK;
+	addr &= ~(uint64_t)0xf;
+	return d->bar[bar].is64 ? addr | (uint64_t)pci_get(d, reg + 4, 4) << 32 : addr;
+}
+
 /* Where the registers say that a BAR is, 0: it is off, or at an address that does not exist. */
 static ipa_t bar_addr(const struct pci_dev *d, unsigned int bar)
 {
 	const struct pci_bar *b = &d->bar[bar];
-	unsigned int reg = bar_reg(bar);
 	uint64_t addr;
 
-	if (!b->size || !(pci_get(d, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY))
+	if (!b->size || d->asleep || !(pci_get(d, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY))
 		return 0;
-	addr = pci_get(d, reg, 4);
-	if (bar == PCI_ROM_BAR) {
-		if (!(addr & PCI_ROM_ADDRESS_ENABLE))
-			return 0;
-		addr &= PCI_ROM_ADDRESS_MASK;
-	} else {
-		addr &= ~(uint64_t)0xf;
-		if (b->is64)
-			addr |= (uint64_t)pci_get(d, reg + 4, 4) << 32;
-	}
+	if (bar == PCI_ROM_BAR && !(pci_get(d, PCI_ROM_ADDRESS, 4) & PCI_ROM_ADDRESS_ENABLE))
+		return 0;
+	addr = reg_addr(d, bar);
 	return in_window(&d->host->mem, addr, b->size) ||
 	       in_window(&d->host->mem64, addr, b->size) ? addr : 0;
 }
@@ -245,8 +249,8 @@ uint64_t pci_bar_access(struct pci_dev *d, unsigned int bar, uint64_t off, uint6
 {
 	if (bar >= PCI_NR_BARS || off >= d->bar[bar].size || len > d->bar[bar].size - off)
 		return ones(len);
-	if (d->msix && msix_owns(d->msix, bar, off, len))
-		return msix_access(d->msix, off, val, len, write);
+	if (pci_msix_owns(d, bar, off, len))
+		return msix_access(d->msix, bar, off, val, len, write);
 	if (write && d->ops->bar_write)
 		d->ops->bar_write(d, bar, off, val, len);
 	return !write && d->ops->bar_read ? d->ops->bar_read(d, bar, off, len) : ones(len);
@@ -379,6 +383,17 @@ void pci_cfg_write(struct pci_dev *d, unsigned int off, unsigned int len, uint32
 		d->ops->msix_enabled(d, pci_msix_on(d));
 }
 
+void pci_set_asleep(struct pci_dev *d, bool asleep)
+{
+	struct pci_host *h = d->host;
+
+	pthread_mutex_lock(&h->lock);
+	d->asleep = asleep;
+	if (moved(d))
+		place(h);
+	pthread_mutex_unlock(&h->lock);
+}
+
 /* The function behind an offset of ECAM, for an access as configuration space knows them. */
 static struct pci_dev *ecam_func(struct pci_host *h, uint64_t off, unsigned int len)
 {
@@ -429,7 +444,8 @@ static const struct mmio_ops io_ops = { .read = io_read, .write = io_write };
 /* ---- the bus --------------------------------------------------------------------------------- */
 
 int pci_host_init(struct pci_host *h, struct mmio_bus *bus, const struct irq_line *line,
-		  unsigned int expected, ipa_t mem64_base, uint64_t mem64_size, struct err *e)
+		  unsigned int expected, unsigned int reserve, ipa_t mem64_base,
+		  uint64_t mem64_size, struct err *e)
 {
 	static const struct pci_ids ids = {
 		.vendor = BRIDGE_VENDOR,
@@ -440,17 +456,22 @@ int pci_host_init(struct pci_host *h, struct mmio_bus *bus, const struct irq_lin
 
 	memset(h, 0, sizeof(*h));
 	memcpy(h->line, line, sizeof(h->line));
-	h->mem = (struct pci_window){ MAP_PCI_MEM_BASE, MAP_PCI_MEM_END - MAP_PCI_MEM_BASE,
-				      MAP_PCI_MEM_BASE };
-	h->mem64 = (struct pci_window){ mem64_base, mem64_size, mem64_base };
-	h->per_device = MIN(1 + (MAX(expected, 1U) - 1) / (PCI_NR_DEVICES - 1), 8U);
+	h->mem = (struct pci_window){ MAP_PCI_MEM_BASE, MAP_PCI_MEM_END - MAP_PCI_MEM_BASE };
+	h->mem64 = (struct pci_window){ mem64_base, mem64_size };
+	h->next = 1;
+	h->per_device = 1;
+	while (h->per_device < 8 &&
+	       (expected + h->per_device - 1) / h->per_device + reserve > PCI_NR_DEVICES - 1)
+		h->per_device++;
 	h->room = PCI_MAX_FUNCS * PCI_NR_BARS;
 	h->map = calloc(h->room, sizeof(*h->map));
 	h->spare = calloc(h->room, sizeof(*h->spare));
-	if (!h->map || !h->spare) {
+	h->home = calloc(h->room, sizeof(*h->home));
+	if (!h->map || !h->spare || !h->home) {
 		free(h->map);
 		free(h->spare);
-		h->map = h->spare = NULL;
+		free(h->home);
+		h->map = h->spare = h->home = NULL;
 		return err_set(e, -ENOMEM, "no memory for the PCI host bridge");
 	}
 	pthread_mutex_init(&h->lock, NULL);
@@ -480,47 +501,146 @@ void pci_host_destroy(struct pci_host *h)
 	pthread_mutex_destroy(&h->lock);
 	free(h->map);
 	free(h->spare);
+	free(h->home);
 	memset(h, 0, sizeof(*h));
+}
+
+/* The lowest free place for a BAR at the start, 0: there is none. */
+static ipa_t find_hole(const struct pci_host *h, const struct pci_window *w, uint64_t size)
+{
+	ipa_t addr = ALIGN_UP(w->base, size);
+
+	for (unsigned int i = 0; i < h->nr_home; i++) {
+		const struct pci_map *m = &h->home[i];
+
+		if (m->base + m->size <= addr)
+			continue;
+		if (m->base >= addr && m->base - addr >= size)
+			break;
+		addr = ALIGN_UP(m->base + m->size, size);
+	}
+	return in_window(w, addr, size) ? addr : 0;
+}
+
+/* What --pci-mem64 must be for all 64-bit BARs so far and those of @d. */
+static uint64_t mem64_wanted(const struct pci_host *h, const struct pci_dev *d)
+{
+	uint64_t sum = 0, size = SZ_1G;
+
+	for (unsigned int i = 0; i < h->nr_home; i++)
+		if (h->home[i].dev != d && h->home[i].dev->bar[h->home[i].bar].is64)
+			sum += h->home[i].size;
+	for (unsigned int bar = 0; bar < PCI_NR_BARS; bar++)
+		sum += d->bar[bar].is64 ? d->bar[bar].size : 0;
+	while (size < sum || size <= h->mem64.size)
+		size *= 2;
+	return size;
 }
 
 /* An address for a BAR at the start; the guest may choose another. */
 static int assign(struct pci_host *h, struct pci_dev *d, unsigned int bar, struct err *e)
 {
 	const struct pci_bar *b = &d->bar[bar];
-	struct pci_window *w = b->is64 && h->mem64.size ? &h->mem64 : &h->mem;
-	ipa_t addr = ALIGN_UP(w->next, b->size);
 	unsigned int reg = bar_reg(bar);
+	struct pci_map m = { 0, b->size, d, bar };
 
-	if (addr < w->next || !in_window(w, addr, b->size))
+	if (b->is64 && h->mem64.size)
+		m.base = find_hole(h, &h->mem64, b->size);
+	if (!m.base)
+		m.base = find_hole(h, &h->mem, b->size);
+	if (!m.base && b->is64)
+		return err_set(e, -ENOSPC, "%s: BAR %u of %" PRIu64 " KiB does not fit in the PCI "
+			       "memory window any more; give --pci-mem64 %" PRIu64 "G", d->name,
+			       bar, b->size / 1024, mem64_wanted(h, d) / SZ_1G);
+	if (!m.base)
 		return err_set(e, -ENOSPC, "%s: BAR %u of %" PRIu64 " KiB does not fit in the PCI "
 			       "memory window any more; use fewer devices", d->name, bar,
 			       b->size / 1024);
-	w->next = addr + b->size;
-	pci_put(d, reg, 4, addr | (pci_get(d, reg, 4) & 0xf));
+	map_insert(h->home, &h->nr_home, &m);
+	pci_put(d, reg, 4, m.base | (pci_get(d, reg, 4) & 0xf));
 	if (b->is64)
-		pci_put(d, reg + 4, 4, addr >> 32);
+		pci_put(d, reg + 4, 4, m.base >> 32);
+	return 0;
+}
+
+/* All of them, the largest first: so no room is lost to alignment. */
+static int assign_all(struct pci_host *h, struct pci_dev *d, struct err *e)
+{
+	bool done[PCI_NR_BARS] = { false };
+	unsigned int kept = 0;
+	int ret = 0;
+
+	for (unsigned int n = 0; n < PCI_NR_BARS && !ret; n++) {
+		unsigned int best = PCI_NR_BARS;
+
+		for (unsigned int bar = 0; bar < PCI_NR_BARS; bar++)
+			if (!done[bar] && d->bar[bar].size &&
+			    (best == PCI_NR_BARS || d->bar[bar].size > d->bar[best].size))
+				best = bar;
+		if (best == PCI_NR_BARS)
+			return 0;
+		done[best] = true;
+		ret = assign(h, d, best, e);
+	}
+	for (unsigned int i = 0; ret && i < h->nr_home; i++)
+		if (h->home[i].dev != d)
+			h->home[kept++] = h->home[i];
+	if (ret)
+		h->nr_home = kept;
+	return ret;
+}
+
+static int no_place(const struct pci_dev *d, struct err *e)
+{
+	return err_set(e, -ENOSPC, "%s: the PCI bus has places for %d devices with 8 functions "
+		       "each; use fewer", d->name, PCI_NR_DEVICES - 1);
+}
+
+static int put_on_bus(struct pci_host *h, struct pci_dev *d, unsigned int device, unsigned int fn,
+		      struct err *e)
+{
+	int ret = assign_all(h, d, e);
+
+	if (ret < 0)
+		return ret;
+	d->host = h;
+	d->devfn = device << 3 | fn;
+	h->func[d->devfn] = d;
+	if (fn)
+		pci_put(h->func[device << 3], PCI_HEADER_TYPE, 1, PCI_HEADER_TYPE_MFD);
 	return 0;
 }
 
 int pci_add(struct pci_host *h, struct pci_dev *d, struct err *e)
 {
-	unsigned int device = 1 + h->nr / h->per_device;
-	unsigned int fn = h->nr % h->per_device;
+	bool fresh = !h->pack || h->packed == h->per_device;
+	int ret;
 
-	if (device >= PCI_NR_DEVICES)
-		return err_set(e, -ENOSPC, "%s: the PCI bus has places for %d devices; use fewer",
-			       d->name, PCI_MAX_FUNCS);
-	for (unsigned int bar = 0; bar < PCI_NR_BARS; bar++) {
-		int ret = d->bar[bar].size ? assign(h, d, bar, e) : 0;
-
-		if (ret < 0)
-			return ret;
+	if (fresh && h->next >= PCI_NR_DEVICES)
+		return no_place(d, e);
+	ret = put_on_bus(h, d, fresh ? h->next : h->pack, fresh ? 0 : h->packed, e);
+	if (ret < 0)
+		return ret;
+	if (fresh) {
+		h->pack = h->next++;
+		h->packed = 0;
 	}
-	d->host = h;
-	d->devfn = device << 3 | fn;
-	h->func[d->devfn] = d;
-	h->nr++;
-	if (fn)
-		pci_put(h->func[device << 3], PCI_HEADER_TYPE, 1, PCI_HEADER_TYPE_MFD);
+	h->packed++;
 	return 0;
+}
+
+int pci_add_function(struct pci_host *h, struct pci_dev *d, const struct pci_dev *like,
+		     struct err *e)
+{
+	unsigned int device = like ? like->devfn >> 3 : h->next, fn = 0;
+	int ret;
+
+	while (like && fn < 8 && h->func[device << 3 | fn])
+		fn++;
+	if (device >= PCI_NR_DEVICES || fn == 8)
+		return no_place(d, e);
+	ret = put_on_bus(h, d, device, fn, e);
+	if (!ret && !like)
+		h->next++;
+	return ret;
 }

@@ -10,7 +10,9 @@
  *
  * Placement. Guests find functions in the order of their numbers, so that is the order in which
  * they were added: up to 31 are devices of their own; of more, as few as possible share a device.
- * INTx is pin A of the device's wire (SPI 64 + device), which all functions of the device share.
+ * INTx is pin A of the device's wire (SPI 64 + device), which all functions of the device share. So
+ * a function whose interrupts come from elsewhere has a device of its own, or shares it with its
+ * own kind: pci_add_function().
  *
  * Locking. host->lock: configuration space, BAR placement and MSI-X of all functions; such accesses
  * are rare. host->map_lock: the table of BARs, held for a look-up only. host->intx_lock: levels of
@@ -50,6 +52,8 @@ struct msix;
  * @bar_mapped: a BAR answers at @addr from now on, or nowhere (0); it is told of 0 before of
  *             another address. host->lock is held
  * @msix_enabled: the guest switched MSI-X on or off; no lock is held
+ * @msix_used: the guest unmasked a vector for the first time since it switched MSI-X on: from now
+ *             on pci_msix_fd() of it may be written to. host->lock is held
  */
 struct pci_ops {
 	uint64_t (*bar_read)(struct pci_dev *d, unsigned int bar, uint64_t off, unsigned int len);
@@ -59,6 +63,7 @@ struct pci_ops {
 	bool (*cfg_write)(struct pci_dev *d, unsigned int off, unsigned int len, uint32_t val);
 	void (*bar_mapped)(struct pci_dev *d, unsigned int bar, ipa_t addr);
 	void (*msix_enabled)(struct pci_dev *d, bool on);
+	void (*msix_used)(struct pci_dev *d, unsigned int vector);
 };
 
 /**
@@ -78,6 +83,7 @@ struct pci_bar {
  * @cfg:   configuration space, little-endian
  * @wmask: the bits of it that the guest can write
  * @intx:  its INTx is asserted
+ * @asleep: it answers at no BAR whatever its registers say, pci_set_asleep()
  */
 struct pci_dev {
 	const struct pci_ops *ops;
@@ -86,6 +92,7 @@ struct pci_dev {
 	uint8_t devfn;
 	uint16_t cap_end, cap_last;
 	_Atomic bool intx;
+	bool asleep;
 	struct pci_bar bar[PCI_NR_BARS];
 	struct msix *msix;
 	uint8_t cfg[PCI_CFG_SPACE], wmask[PCI_CFG_SPACE];
@@ -98,11 +105,10 @@ struct pci_map {
 	uint8_t bar;
 };
 
-/** struct pci_window - a range of addresses for BARs; @next: free from here on, at the start */
+/** struct pci_window - a range of addresses for BARs */
 struct pci_window {
 	ipa_t base;
 	uint64_t size;
-	ipa_t next;
 };
 
 /**
@@ -110,6 +116,9 @@ struct pci_window {
  * @line:  level wires, one per device
  * @mem:   window for 32-bit BARs
  * @mem64: for 64-bit BARs; size 0: there is none, they live in @mem
+ * @next:  device numbers from here on are free
+ * @home:  where BARs were put at the start, sorted
+ * @pack, @packed: the device that pci_add() fills, and how many functions it has; 0: none
  */
 struct pci_host {
 	pthread_mutex_t lock, intx_lock;
@@ -119,19 +128,21 @@ struct pci_host {
 	struct pci_window mem, mem64;
 	struct pci_dev bridge;
 	struct pci_dev *func[256];
-	unsigned int nr, per_device;
-	struct pci_map *map, *spare;
-	unsigned int nr_map, room;
+	unsigned int per_device, next, pack, packed;
+	struct pci_map *map, *spare, *home;
+	unsigned int nr_map, nr_home, room;
 };
 
 /**
  * pci_host_init() - make the bridge and put it on the MMIO bus
- * @expected: how many functions will be added
+ * @expected: how many functions pci_add() will add
+ * @reserve:  how many devices pci_add_function() will need
  * @line:  PCI_NR_DEVICES level lines (SPI MAP_PCI_SPI + n); copied
  * @mem64_base, @mem64_size: 64-bit window, 0, 0: none
  */
 int pci_host_init(struct pci_host *h, struct mmio_bus *bus, const struct irq_line *line,
-		  unsigned int expected, ipa_t mem64_base, uint64_t mem64_size, struct err *e);
+		  unsigned int expected, unsigned int reserve, ipa_t mem64_base,
+		  uint64_t mem64_size, struct err *e);
 /** pci_host_destroy() - every function is gone from the guest's sight; also for one all zero */
 void pci_host_destroy(struct pci_host *h);
 
@@ -163,17 +174,31 @@ unsigned int pci_add_cap(struct pci_dev *d, uint8_t id, unsigned int len);
 /** pci_use_intx() - the function has pin A */
 void pci_use_intx(struct pci_dev *d);
 /**
- * pci_add_msix() - MSI-X capability, table and pending bits in a BAR
- * @nr: vectors, up to PCI_MSIX_MAX
- * @table_off, @pba_off: in @bar, 8-byte aligned; they lie in it and do not overlap
+ * struct pci_msix_cfg - where MSI-X is
+ * @cap:  offset of a capability that is in the list already; 0: append one
+ * @nr:   vectors, up to PCI_MSIX_MAX
+ * @table_bar, @table_off, @pba_bar, @pba_off: 8-byte aligned; both lie in their BAR and do not
+ *        overlap
  */
-int pci_add_msix(struct pci_dev *d, struct msi *msi, unsigned int nr, unsigned int bar,
-		 uint32_t table_off, uint32_t pba_off, struct err *e);
+struct pci_msix_cfg {
+	unsigned int cap, nr;
+	unsigned int table_bar, pba_bar;
+	uint32_t table_off, pba_off;
+};
+/** pci_add_msix() - MSI-X capability, table and pending bits in BARs */
+int pci_add_msix(struct pci_dev *d, struct msi *msi, const struct pci_msix_cfg *cfg, struct err *e);
 /**
  * pci_add() - put a complete function on the bus, its BARs at free addresses; before vCPUs run
  * Return: 0; -ENOSPC: no place on the bus or in the window.
  */
 int pci_add(struct pci_host *h, struct pci_dev *d, struct err *e);
+/**
+ * pci_add_function() - the same, not together with functions of pci_add()
+ * @like: a function that is on the bus already: @d becomes the next one of that device; NULL: of a
+ *        device of its own
+ */
+int pci_add_function(struct pci_host *h, struct pci_dev *d, const struct pci_dev *like,
+		     struct err *e);
 
 /** pci_put() - set 1, 2 or 4 bytes of configuration space, for who builds it */
 void pci_put(struct pci_dev *d, unsigned int off, unsigned int len, uint32_t val);
@@ -183,6 +208,8 @@ uint32_t pci_get(const struct pci_dev *d, unsigned int off, unsigned int len);
 uint32_t pci_cfg_read(struct pci_dev *d, unsigned int off, unsigned int len);
 /** pci_cfg_write() - as the guest writes, with all that comes of it; takes host->lock */
 void pci_cfg_write(struct pci_dev *d, unsigned int off, unsigned int len, uint32_t val);
+/** pci_set_asleep() - a function stops to answer at its BARs, or does so again; takes host->lock */
+void pci_set_asleep(struct pci_dev *d, bool asleep);
 /** pci_bar_access() - an access to a BAR wherever it is mapped, for windows to it elsewhere */
 uint64_t pci_bar_access(struct pci_dev *d, unsigned int bar, uint64_t off, uint64_t val,
 			unsigned int len, bool write);
@@ -200,10 +227,14 @@ unsigned int pci_msix_vectors(const struct pci_dev *d);
 int pci_msix_fd(struct pci_dev *d, unsigned int vector);
 /** pci_msix_raise() - write to it */
 void pci_msix_raise(struct pci_dev *d, unsigned int vector);
+/** pci_msix_owns() - do table or pending bits touch [off, off + len) of a BAR? */
+bool pci_msix_owns(const struct pci_dev *d, unsigned int bar, uint64_t off, uint64_t len);
+/** pci_msix_reset() - as after power-on: off, all masked, nothing pending; host->lock is held */
+void pci_msix_reset(struct pci_dev *d);
 
 /* between pci.c and msix.c */
-bool msix_owns(const struct msix *x, unsigned int bar, uint64_t off, unsigned int len);
-uint64_t msix_access(struct msix *x, uint64_t off, uint64_t val, unsigned int len, bool write);
+uint64_t msix_access(struct msix *x, unsigned int bar, uint64_t off, uint64_t val,
+		     unsigned int len, bool write);
 bool msix_update(struct msix *x);	/* after a write to configuration space; was it switched? */
 unsigned int msix_cap(const struct msix *x);
 void msix_free(struct msix *x);

@@ -215,7 +215,10 @@ int gmem_restore(struct gmem *gm, ipa_t ipa, uint64_t len);
  * -EOPNOTSUPP: no memory to be had here (gmem_keep()), or the host refuses.
  */
 int gmem_discard(struct gmem *gm, ipa_t ipa, uint64_t len, uint64_t *done);
-/** gmem_keep() - never discard of the region at @base: it is not RAM, but a file of the user's */
+/**
+ * gmem_keep() - never discard of the region at @base: it is not RAM, but a file of the user's; or
+ * assigned devices have its pages mapped and would not notice. Before the guest runs
+ */
 void gmem_keep(struct gmem *gm, ipa_t base);
 
 #endif

@@ -335,6 +335,21 @@ int kvm_irqfd_gsi(struct kvm *k, int evfd, uint32_t gsi, bool assign, struct err
 	return 0;
 }
 
+int kvm_irqfd_resample(struct kvm *k, int evfd, int resample, uint32_t spi, struct err *e)
+{
+	struct kvm_irqfd ifd = {
+		.fd = evfd,
+		.gsi = spi,
+		.flags = KVM_IRQFD_FLAG_RESAMPLE,
+		.resamplefd = resample,
+	};
+	int ret = kvm_ioctl_vm(k, KVM_IRQFD, &ifd);
+
+	if (ret < 0)
+		return err_set(e, ret, "resampling irqfd for SPI %u: %s", spi, strerror(-ret));
+	return 0;
+}
+
 int kvm_ioeventfd_any(struct kvm *k, int evfd, ipa_t addr, unsigned int len, bool assign,
 		      struct err *e)
 {

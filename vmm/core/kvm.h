@@ -124,6 +124,15 @@ int kvm_ioeventfd(struct kvm *k, int evfd, ipa_t addr, uint32_t match, struct er
  */
 int kvm_irqfd_gsi(struct kvm *k, int evfd, uint32_t gsi, bool assign, struct err *e);
 /**
+ * kvm_irqfd_resample() - let an eventfd assert a level-triggered SPI (0-based) until the guest ends it
+ * @resample: KVM writes to it when the guest ends the interrupt, and lowers the line before; who
+ *         still has something to say writes to @evfd again. Several on one SPI are a wired OR, but
+ *         kvm_irq_line() is not part of it. Taken away with kvm_irqfd_gsi()
+ *
+ * Return: 0; -EINVAL: KVM cannot (KVM_CAP_IRQFD_RESAMPLE); ...
+ */
+int kvm_irqfd_resample(struct kvm *k, int evfd, int resample, uint32_t spi, struct err *e);
+/**
  * kvm_ioeventfd_any() - let every write of @len bytes to @addr signal an eventfd, or no more
  *
  * Return: 0; -ENOSPC: KVM has 1000 places on its bus and all are taken; ...

@@ -48,6 +48,7 @@
 #define A64_FAR_EL1		A64_SYSREG(3ULL, 0, 6, 0, 0)
 #define A64_PMCR_EL0		A64_SYSREG(3ULL, 3, 9, 12, 0)
 #define A64_VBAR_EL1		A64_SYSREG(3ULL, 0, 12, 0, 0)
+#define A64_TIMER_CNT		A64_SYSREG(3ULL, 3, 14, 3, 2)	/* the virtual counter (sic) */
 
 #define A64_SVE_VLS		(A64_REG | A64_REG_U512 | 0x0015ffffULL)
 #define A64_REG_U2048		0x0080000000000000ULL

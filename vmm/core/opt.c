@@ -48,7 +48,7 @@ static const struct opt *find_letter(const struct opt_table *t, char letter)
 	return NULL;
 }
 
-static bool is_choice(const struct opt *o, const char *word)
+bool opt_is_choice(const struct opt *o, const char *word)
 {
 	for (const struct opt_choice *c = o->choice; c && c->name; c++)
 		if (!strcmp(c->name, word))
@@ -69,7 +69,12 @@ int opt_set(const struct opt_table *t, struct opt_state *st, void *base, const s
 	/* A switch that is set twice is set; of two values one would be lost without a word. */
 	if (*count && !(o->flags & (OPT_REPEAT | OPT_FLAG | OPT_NOOP)))
 		return err_set(e, -EINVAL, "option %s is given twice: give it once", shown);
-	ret = o->parse ? o->parse(o, value, (char *)base + o->offset, e) : 0;
+	if (st->hook)
+		ret = st->hook->set(st->hook->ctx, o, shown, value, e);
+	else
+		ret = o->parse ? o->parse(o, value, (char *)base + o->offset, e) : 0;
+	if (ret < 0 && st->hook)
+		return ret;
 	if (ret < 0) {
 		err_prefix(e, "option %s", shown);
 		return ret;
@@ -170,7 +175,7 @@ static int parse_long(const struct opt_table *t, struct opt_state *st, void *bas
 		ret = next_value(t, o, s.text, w, &value, e);
 		if (ret < 0)
 			return ret;
-	} else if (!value && w->next < w->argc && is_choice(o, w->argv[w->next])) {
+	} else if (!value && w->next < w->argc && opt_is_choice(o, w->argv[w->next])) {
 		return err_set(e, -EINVAL, "option %s takes its value with \"=\": write --%s=%s",
 			       s.text, o->name, w->argv[w->next]);
 	}
@@ -217,7 +222,13 @@ static int parse_word(const struct opt_table *t, struct opt_state *st, void *bas
 		      struct err *e)
 {
 	const struct opt *o = t->word ? opt_find(t, t->word) : NULL;
+	int ret;
 
+	if (st->hook && st->hook->word) {
+		ret = st->hook->word(st->hook->ctx, word, e);
+		if (ret)
+			return MIN(ret, 0);
+	}
 	if (!o)
 		return err_set(e, -EINVAL, "unexpected word \"%.80s\": %s", word, t->hint);
 	if (st->count[o - t->opt])
@@ -303,9 +314,10 @@ int opt_split(const struct opt_table *own, struct opt_state *st, void *base,
 	return ret;
 }
 
-/* One word of opt_words(), which may be cut in place. */
+/* One word of opt_words(), which may be cut in place. @bare: how many so far had no name, of those
+ * that need none. */
 static int set_word(const struct opt_table *t, struct opt_state *st, void *base, char *word,
-		    bool first, struct err *e)
+		    bool first, unsigned int *bare, struct err *e)
 {
 	size_t len = strcspn(word, "=");
 	const struct opt *o = find_name(t, word, len);
@@ -314,9 +326,16 @@ static int set_word(const struct opt_table *t, struct opt_state *st, void *base,
 	struct shown s;
 
 	if (first && t->word && !(o && (value || o->flags & OPT_FLAG))) {
+		*bare = 1;
 		o = opt_find(t, t->word);
 		return opt_set(t, st, base, o, o->name, word, e);
 	}
+	if (*bare == 1 && t->word2 && *word && !value) {
+		*bare = 2;
+		o = opt_find(t, t->word2);
+		return opt_set(t, st, base, o, o->name, word, e);
+	}
+	*bare = 0;
 	if (!o) {
 		word[len] = '\0';
 		for (unsigned int i = 0; i < t->nr; i++)
@@ -333,22 +352,41 @@ static int set_word(const struct opt_table *t, struct opt_state *st, void *base,
 	return opt_set(t, st, base, o, s.text, value, e);
 }
 
-int opt_words(const struct opt_table *t, void *base, const char *text, struct err *e)
+static int each_word(const struct opt_table *t, struct opt_state *st, void *base, const char *text,
+		     struct err *e)
 {
-	struct opt_state st = {0};
+	bool any = *text == OPT_SEP, first = !any;
+	const char sep[] = { any ? OPT_SEP : ',', '\0' };
 	char *copy, *next, *word;
-	bool first = true;
+	unsigned int bare = 0;
 	int ret = 0;
 
-	copy = next = strdup(text);
+	copy = strdup(text + any);
 	if (!copy)
 		return err_set(e, -ENOMEM, "out of memory");
-	while (!ret && (word = strsep(&next, ","))) {
-		ret = set_word(t, &st, base, word, first, e);
+	/* from a config file there may be none at all */
+	next = any && !*copy ? NULL : copy;
+	while (!ret && (word = strsep(&next, sep))) {
+		ret = set_word(t, st, base, word, first, &bare, e);
 		first = false;
 	}
 	free(copy);
 	return ret;
+}
+
+int opt_words(const struct opt_table *t, void *base, const char *text, struct err *e)
+{
+	struct opt_state st = {0};
+
+	return each_word(t, &st, base, text, e);
+}
+
+int opt_words_hook(const struct opt_table *t, const struct opt_hook *hook, const char *text,
+		   struct err *e)
+{
+	struct opt_state st = { .hook = hook };
+
+	return each_word(t, &st, NULL, text, e);
 }
 
 void opt_log_noops(const struct opt_table *t, const struct opt_state *st)

@@ -28,6 +28,7 @@ enum opt_flag {
 	OPT_HIDDEN = 1 << 5,   /* in no help and in no manual */
 	OPT_NOOP = 1 << 6,     /* accepted, has no effect, @why says the reason */
 	OPT_REFUSED = 1 << 7,  /* known and refused, @why says the reason and the remedy */
+	OPT_ENDS = 1 << 8,    /* its parser ends the command line, and needs no object */
 };
 
 /**
@@ -63,7 +64,14 @@ struct opt_choice {
  * @help:   one line, no full stop
  * @text:   more for the manual, whole sentences; may be NULL
  * @why:    for OPT_NOOP and OPT_REFUSED
- * @key:    name in a config file, "section.key"; NULL: not for config files
+ * @key:    name in a config file, "section.key"; one whose value is words has a section of its own,
+ *          "section", which has a title if it is OPT_REPEAT; NULL: not for config files
+ * @no_key: why not; needs no reason with @same_as, OPT_NOOP and OPT_REFUSED
+ * @same_as: name of the option that this one is another way to write
+ * @same_value: what it gives that option; text here stands before its own value if it has one
+ * @path:   NULL: the value is no path; else what stands in front of the path, "" or "@". A value
+ *          without it is no path, nor is one of the words in @choice
+ * @def:    the default, where there is one to show
  * @parse:  takes the value; may be NULL for OPT_NOOP and OPT_REFUSED
  * @offset: where in the base object the result goes
  * @min, @max: for the numeric parsers, inclusive
@@ -80,6 +88,10 @@ struct opt {
 	const char *text;
 	const char *why;
 	const char *key;
+	const char *no_key;
+	const char *same_as, *same_value;
+	const char *path;
+	const char *def;
 	opt_parse_fn *parse;
 	size_t offset;
 	uint64_t min, max;
@@ -92,6 +104,9 @@ struct opt {
  * @opt, @nr: the options, at most OPT_MAX
  * @group, @nr_groups: headings, in the order of help and manual
  * @word: name of the option that takes the first word that is no option; NULL: none does
+ * @word2: in opt_words(), name of the option that takes the second word; NULL: none does
+ * @title: name of the option for which the title of a section stands; NULL: for none
+ * @size, @free: of the object of opt_words(): its bytes, and what frees its contents (may be NULL)
  * @hint: where all options are listed, for errors: "see realmtool run --help"
  */
 struct opt_table {
@@ -100,12 +115,33 @@ struct opt_table {
 	const char *const *group;
 	unsigned int nr_groups;
 	const char *word;
+	const char *word2;
+	const char *title;
+	size_t size;
+	void (*free)(void *base);
 	const char *hint;
 };
 
-/** struct opt_state - how often each option was given; starts as zeros */
+/**
+ * struct opt_hook - who wants options as they were written, instead of their values
+ * @set:  instead of the option's parser; the arguments of opt_set()
+ * @word: is shown a word that is no option: 1, it was taken; 0, it is the table's. May be NULL
+ */
+struct opt_hook {
+	int (*set)(void *ctx, const struct opt *o, const char *shown, const char *value,
+		   struct err *e);
+	int (*word)(void *ctx, const char *word, struct err *e);
+	void *ctx;
+};
+
+/**
+ * struct opt_state - what an opt_parse() is at; starts as zeros
+ * @count: how often each option was given
+ * @hook:  NULL: values go to the base object
+ */
 struct opt_state {
 	unsigned int count[OPT_MAX];
+	const struct opt_hook *hook;
 };
 
 /**
@@ -147,9 +183,18 @@ int opt_set(const struct opt_table *t, struct opt_state *st, void *base, const s
  *        that takes the first word if that has no NAME=, @t->hint how the whole is written
  * @base: object that receives the values
  *
- * A comma cannot be in a value. Return: as opt_parse().
+ * A comma cannot be in a value, unless the text begins with OPT_SEP: then this separates the words.
+ * Return: as opt_parse().
  */
 int opt_words(const struct opt_table *t, void *base, const char *text, struct err *e);
+#define OPT_SEP '\x1f'
+
+/** opt_words_hook() - the same, for who wants to know what the words are */
+int opt_words_hook(const struct opt_table *t, const struct opt_hook *hook, const char *text,
+		   struct err *e);
+
+/** opt_is_choice() - is it one of the words in @o->choice? */
+bool opt_is_choice(const struct opt *o, const char *word);
 
 /** opt_find() - option by its long name, or NULL */
 const struct opt *opt_find(const struct opt_table *t, const char *name);
@@ -180,5 +225,8 @@ void opt_help(FILE *f, const struct opt_table *t, bool full);
 
 /** opt_man() - print the options as a part of an mdoc(7) manual page */
 void opt_man(FILE *f, const struct opt_table *t);
+
+/** opt_man_keys() - the same for the keys of config files, section by section */
+void opt_man_keys(FILE *f, const struct opt_table *t);
 
 #endif
