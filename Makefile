@@ -45,7 +45,8 @@ SYS_CFLAGS += -I$(LIBFDT_DIR)
 SYS_LDFLAGS += -L$(LIBFDT_DIR)
 endif
 
-CFLAGS ?= -O2 -g
+# The sanitizers take more time to compile than more optimisation gains.
+CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wno-unused-parameter -Wno-missing-field-initializers $(if $(filter 1,$(WERROR)),-Werror)
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fno-common -fstack-protector-strong \
@@ -55,7 +56,9 @@ ALL_LDFLAGS = $(SYS_LDFLAGS) -pthread -Wl,--gc-sections -Wl,-z,relro,-z,now $(SA
 	$(if $(filter 1,$(STATIC)),-static)
 
 ifeq ($(SAN),asan)
-SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# gcc knows too little of what is printed to warn of its length with -O1
+SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	-Wno-format-truncation
 endif
 
 ROOMS := vmm/core realm fdt vmm/board virtio vfio vmm
@@ -159,9 +162,18 @@ $(VBENCH): $(VBENCH_OBJ) $(LIB)
 
 -include $(VBENCH_OBJ:.o=.d)
 
+VFIOBENCH := $(O)/tests/bench/vfiobench
+
+$(VFIOBENCH): $(O)/tests/bench/vfiobench.o $(LIB)
+	$(if $(Q),@echo "  LD      $@")
+	$(Q)$(CC) -o $@ $(O)/tests/bench/vfiobench.o $(LIB) $(ALL_LDFLAGS) $(LIBS)
+
+-include $(O)/tests/bench/vfiobench.d
+
 .PHONY: bench-native
-bench-native: $(VBENCH)
+bench-native: $(VBENCH) $(VFIOBENCH)
 	$(Q)$(VBENCH)
+	$(Q)$(VFIOBENCH)
 
 .PHONY: test test-long bench bench-io
 test:
@@ -182,9 +194,9 @@ check:
 # ---- manual pages: their option part comes from the one table of options ------------------------
 # The table is compiled for the machine that builds, so this works for every ARCH.
 HOSTCC ?= cc
-OPTMAN_SRC := man/optman.c vmm/options.c vmm/options_dev.c vmm/config.c \
+OPTMAN_SRC := man/optman.c vmm/options.c vmm/options_dev.c vmm/config.c vmm/ctl_options.c \
 	$(addprefix vmm/core/,opt.c parse.c err.c log.c)
-MAN := $(wildcard man/*.[17]) $(patsubst man/%.in,build/man/%,$(wildcard man/*.1.in))
+MAN := $(wildcard man/*.[17]) $(patsubst man/%.in,build/man/%,$(wildcard man/*.[15].in))
 
 build/man/optman: $(OPTMAN_SRC) $(wildcard vmm/*.h vmm/core/*.h vmm/board/*.h realm/*.h)
 	$(Q)mkdir -p $(@D)
@@ -192,18 +204,23 @@ build/man/optman: $(OPTMAN_SRC) $(wildcard vmm/*.h vmm/core/*.h vmm/board/*.h re
 		-o $@ $(OPTMAN_SRC)
 
 build/man/%.1: man/%.1.in build/man/optman
-	$(Q)build/man/optman > $@.options
+	$(Q)build/man/optman $(patsubst realmtool-%,%,$*) > $@.options
 	$(Q)sed -e '/^OPTIONS$$/{r $@.options' -e 'd;}' $< > $@
+
+build/man/%.5: man/%.5.in build/man/optman
+	$(Q)build/man/optman keys > $@.keys
+	$(Q)sed -e '/^KEYS$$/{r $@.keys' -e 'd;}' $< > $@
 
 .PHONY: man
 man: $(MAN)
 
 .PHONY: install
 install: all man
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/man/man7)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/man/man5 share/man/man7)
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/realmtool
 	ln -sfn realmtool $(DESTDIR)$(PREFIX)/bin/lkvm
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 $(filter %.7,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man7/
 
 .PHONY: clean

@@ -379,7 +379,15 @@ void rsi_granule_put(struct realm *r, void *p)
 		r->kvm->sys->munmap(p, GRANULE_SIZE);
 }
 
-int realm_debug_mem(struct realm *r, ipa_t ipa, void *buf, uint64_t len, bool write)
+int realm_resident(const struct realm *r, ipa_t ipa, uint64_t len, unsigned char *core)
+{
+	if (!r->shared || ipa < r->ram_base || len > r->ram_size ||
+	    ipa - r->ram_base > r->ram_size - len)
+		return -EFAULT;
+	return mincore(r->shared + (ipa - r->ram_base), len, core) < 0 ? -errno : 0;
+}
+
+int realm_debug_mem(struct realm *r,ipa_t ipa, void *buf, uint64_t len, bool write)
 {
 	bool alias = ipa_is_alias(&r->split, ipa);
 	uint8_t *b = buf;

@@ -264,6 +264,15 @@ static inline bool realm_shared_apart(const struct realm *r)
 	return r->gmem_fd >= 0 && !r->shared_is_gmem;
 }
 
+/**
+ * realm_resident() - which pages of RAM have memory of the host's where devices see them
+ * @ipa, @len: of RAM, canonical; @ipa a multiple of the host's pages
+ * @core: a byte for each page of the host; bit 0: it has (mincore(2))
+ *
+ * Return: 0; -EFAULT: not all of it is RAM; -errno: the host does not tell.
+ */
+int realm_resident(const struct realm *r, ipa_t ipa, uint64_t len, unsigned char *core);
+
 /* shared by the back ends */
 int realm_alloc_shared(struct realm *r, bool memfd, struct err *e);
 int realm_fill(struct realm *r, const struct plan_piece *piece, void *dst, struct err *e);

@@ -537,7 +537,7 @@ static int make_private(struct rmi *m, ipa_t base, uint64_t len)
 		/* It goes on in pages that nobody sees any more. */
 		log_rated(&convert_rate, LOG_WARNING, "device I/O on %" PRIipa " did not end within "
 			  "%d s; its page is private now", base, REALM_DRAIN_MS / 1000);
-	/* Of the stretch at once: a mapping is taken back whole. In place its pins would be in the way. */
+	/* Of all at once: a mapping is taken back whole. In place its pins would be in the way. */
 	ret = realm_dma_unshare(r, base, len, &e);
 	if (ret < 0)
 		rmi_dead(m, e.msg);

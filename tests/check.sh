@@ -111,11 +111,11 @@ check_exit()
 }
 
 # Library code speaks through vmm/core/log.h; commands and the option table print what was asked
-# for, the debugger and JSON write to a stream.
+# for, the debugger, config files and JSON write to a stream.
 check_print()
 {
 	# shellcheck disable=SC2046
-	code $(library | grep -vE '^vmm/(cmd[a-z_]*|gdb[a-z_]*|core/opt|core/log|core/json)\.c$') |
+	code $(library | grep -vE '^vmm/(cmd[a-z_]*|conf_[a-z]*|conffile|gdb[a-z_]*|core/opt|core/log|core/json)\.c$') |
 		grep -E '(^|[^a-zA-Z0-9_])(printf|puts|putchar|perror|v?fprintf|fputs|dprintf)[ ]*\(' |
 		none
 }

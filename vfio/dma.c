@@ -26,7 +26,7 @@ struct range {
 
 struct dma {
 	struct dma_cfg cfg;
-	void *tree;		/* of struct range, which do not overlap; of <search.h>, so balanced */
+	void *tree;		/* of struct range, none overlaps; <search.h> keeps it balanced */
 	bool warned;
 	struct dma_stat stat;
 };
@@ -159,7 +159,7 @@ static int add(struct dma *d, ipa_t base, ipa_t end, struct range **out, struct 
 		forget(d, m);
 		return ret;
 	}
-	now = d->stat.pinned += end - base;
+	now = atomic_fetch_add(&d->stat.pinned, end - base) + end - base;
 	if (now > d->stat.peak)
 		d->stat.peak = now;
 	*out = m;
@@ -308,8 +308,14 @@ int dma_start(struct dma *d, struct err *e)
 {
 	unsigned int nr;
 	const struct gmem_region *r = gmem_regions(d->cfg.gm, &nr);
+	uint64_t bytes = 0;
 	int ret = check_regions(d, e);
 
+	for (unsigned int i = 0; i < nr; i++)
+		bytes += r[i].size * nr_views(d);
+	/* The figure that is said is that of all of it, not of the mapping that fails. */
+	if (!ret && d->cfg.mode != DMA_DYNAMIC)
+		ret = iommu_memlock(bytes, e);
 	for (; nr-- && !ret; r++) {
 		struct range *m;
 
@@ -341,7 +347,7 @@ void dma_free(struct dma *d)
 
 /* ---- conversions ----------------------------------------------------------------------------- */
 
-/* Only the ranges of RAM that conversions are about get here; anything else is a mistake of ours. */
+/* Conversions are about pages of RAM; anything else is a mistake of ours. */
 static int check_args(const struct dma *d, ipa_t ipa, uint64_t len, struct err *e)
 {
 	if (IS_ALIGNED(ipa | len, GRANULE_SIZE) && region_of(d, ipa, len))
@@ -439,8 +445,12 @@ int dma_unshare(struct dma *d, ipa_t ipa, uint64_t len, struct err *e)
 			rest[nr++] = (struct range){ .base = end, .end = m->end };
 		take_back(d, m);
 	}
-	for (unsigned int i = 0; i < nr && !ret; i++)
+	for (unsigned int i = 0; i < nr && !ret; i++) {
 		ret = add(d, rest[i].base, rest[i].end, &m, e);
+		if (ret < 0)
+			err_prefix(e, "the guest has taken back a part of what it shared, and its devices "
+				   "have lost the rest");
+	}
 	return ret < 0 && touched ? -ENOTRECOVERABLE : ret;
 }
 

@@ -5,14 +5,14 @@
  * A plain VM: all of its memory, at its address, from before the first instruction on. A realm: the
  * pages that are shared at the moment, at IPA | shared bit, which is what its guest programs into
  * devices. Nothing at the start; the range of each request of the guest becomes one mapping, so
- * that it can be taken back as it was made: VFIO and iommufd refuse to split one. A guest that takes
- * back part of a range makes the rest unreachable for a moment: it is unmapped whole and the rest
- * is mapped again.
+ * that it can be taken back as it was made: VFIO and iommufd refuse to split one. A guest that
+ * takes back part of a range makes the rest unreachable for a moment: it is unmapped whole and the
+ * rest is mapped again.
  *
  * What a device has mapped must stay the same pages, or it would go on with those that were there.
- * So from dma_start() on gmem_discard() finds nothing to give up (gmem_keep()). That is no loss: all
- * that a guest can give up is shared, and so it is mapped. It takes no gmem pins: a conversion calls
- * dma_unshare() after gmem_drain(), which has nothing to wait for here.
+ * So from dma_start() on gmem_discard() finds nothing to give up (gmem_keep()). That is no loss:
+ * all that a guest can give up is shared, and so it is mapped. It takes no gmem pins: a conversion
+ * calls dma_unshare() after gmem_drain(), which has nothing to wait for here.
  *
  * Calls are serial: realm.lock, or no vCPU runs. The counters can be read by any thread.
  */
@@ -29,8 +29,8 @@ struct gmem;
 enum dma_mode {
 	DMA_ALL,		/* plain VM: everything, always */
 	DMA_DYNAMIC,		/* realm: what is shared, as it is shared */
-	DMA_STATIC,		/* realm: the whole shared side, once; its pages are never given back.
-				 * Only where that is memory of its own: realm_shared_apart() */
+	DMA_STATIC,		/* realm: the whole shared side, once; its pages are kept. Only
+				 * where that is memory of its own: realm_shared_apart() */
 };
 
 /**
@@ -53,7 +53,7 @@ struct dma_stat {
 	_Atomic uint64_t maps, unmaps;		/* calls of the back end */
 	_Atomic uint64_t mappings;		/* in force now */
 	_Atomic uint64_t splits;		/* a part of a mapping was taken back */
-	_Atomic uint64_t pinned;		/* bytes that are pinned now; once, though mapped twice */
+	_Atomic uint64_t pinned;		/* bytes that are pinned now, once each */
 	_Atomic uint64_t peak;			/* the most there were */
 };
 
@@ -80,8 +80,8 @@ void dma_free(struct dma *d);
  *
  * What of it is mapped already stays as it is.
  *
- * Return: 0 or a negative errno: nothing is mapped that was not before; -ENOTRECOVERABLE: that could
- * not be undone, devices reach what they must not.
+ * Return: 0 or a negative errno: nothing is mapped that was not before; -ENOTRECOVERABLE: that
+ * could not be undone, devices reach what they must not.
  */
 int dma_share(struct dma *d, ipa_t ipa, uint64_t len, struct err *e);
 /**

@@ -98,5 +98,7 @@ int iommufd_new(const struct vfio_sys *sys, struct iommu **out, struct err *e);
 int iommufd_bind(struct iommu *io, int device, uint32_t *id);
 /** iommufd_attach() - put a bound device into the address space, and learn what it can use */
 int iommufd_attach(struct iommu *io, int device, struct err *e);
+/** iommufd_detached() - a device was closed, others are left: perhaps they can use more */
+void iommufd_detached(struct iommu *io);
 
 #endif

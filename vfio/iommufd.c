@@ -201,3 +201,8 @@ int iommufd_attach(struct iommu *io, int device, struct err *e)
 		return err_set(e, ret, "VFIO_DEVICE_ATTACH_IOMMUFD_PT: %s", strerror(-ret));
 	return learn(f, e);
 }
+
+void iommufd_detached(struct iommu *io)
+{
+	learn(to_iommufd(io), NULL);
+}

@@ -115,6 +115,7 @@ void vfio_pci_free(struct vfio_pci *p)
 	if (!p)
 		return;
 	vfio_pci_stop(p);
+	pci_remove(&p->pci);
 	vfio_bars_free(p);
 	vfio_irqs_free(p);
 	pci_dev_destroy(&p->pci);

@@ -52,11 +52,11 @@ struct vfio_pci_env {
 int vfio_pci_new(struct vfio_device *dev, const struct vfio_pci_cfg *cfg,
 		 const struct vfio_pci_env *env, struct vfio_pci **out, struct err *e);
 /**
- * vfio_pci_stop() - no DMA and no interrupts from here on; vCPUs are stopped, memory is still mapped
+ * vfio_pci_stop() - no DMA and no interrupts from here on; no vCPU runs, memory is still mapped
  * Before dma_free(). Resets the device, so that nothing of the guest's is left in it.
  */
 void vfio_pci_stop(struct vfio_pci *p);
-/** vfio_pci_free() - after vfio_pci_stop(), and after the bus was told nothing of it any more */
+/** vfio_pci_free() - take it off the bus; after vfio_pci_stop(), and before the bus is gone */
 void vfio_pci_free(struct vfio_pci *p);
 
 /** enum vfio_pci_irq - means of interrupting that are on in the device, one at a time */

@@ -194,19 +194,21 @@ static bool show_exp(struct vfio_pci *p, const struct cap *c)
 	if (type != PCI_EXP_TYPE_ENDPOINT && type != PCI_EXP_TYPE_LEG_END &&
 	    type != PCI_EXP_TYPE_RC_END)
 		return false;
+	/* some have less of the second half than their version should */
 	if (c->off + size > c->end)
-		return false;
+		size = EXP_SIZE_V1;
 	if (!p->dev->can_reset)
 		cap &= ~(uint32_t)PCI_EXP_DEVCAP_FLR;
 	if (size == EXP_SIZE_V2)
 		cap2 = pci_get(d, c->off + PCI_EXP_DEVCAP2, 4) & DEVCAP2_SHOWN;
-	flags = (flags & PCI_EXP_FLAGS_VERS) | PCI_EXP_TYPE_RC_END << 4;
+	flags = (size == EXP_SIZE_V1 ? 1 : flags & PCI_EXP_FLAGS_VERS) | PCI_EXP_TYPE_RC_END << 4;
 	pci_put(d, c->off + PCI_EXP_FLAGS, 2, flags);
 	pci_put(d, c->off + PCI_EXP_DEVCAP, 4, cap);
 	set_wmask(p, c->off + PCI_EXP_DEVCTL, 2, 0xffff & ~PCI_EXP_DEVCTL_BCR_FLR);
 	p->hw_read[c->off + PCI_EXP_DEVSTA] = 0xff;
 	/* link, slot and root registers, and their second halves */
-	memset(d->cfg + c->off + PCI_EXP_LNKCAP, 0, size - PCI_EXP_LNKCAP);
+	memset(d->cfg + c->off + PCI_EXP_LNKCAP, 0,
+	       MIN(EXP_SIZE_V2, c->end - c->off) - PCI_EXP_LNKCAP);
 	if (size == EXP_SIZE_V2) {
 		pci_put(d, c->off + PCI_EXP_DEVCAP2, 4, cap2);
 		set_wmask(p, c->off + PCI_EXP_DEVCTL2, 2, DEVCTL2_SHOWN);
@@ -271,7 +273,7 @@ static bool show_as_it_is(struct vfio_pci *p, const struct cap *c)
 	return true;
 }
 
-/* What a guest may have. The bytes of a capability are a copy, read-only, unless @show says more. */
+/* What a guest may have: a copy that is read-only, unless @show says more. */
 static const struct shown {
 	uint16_t id;
 	unsigned int size;
@@ -411,7 +413,7 @@ static void add_ext_caps(struct vfio_pci *p, const uint8_t *raw)
 		len = s->len_at ? raw32(raw, c->off + s->len_at) >> 20 : s->size;
 		through(p, c->off + EXT_CAP_STEP, MIN(c->off + len, c->end), s->writes);
 		pci_put(d, c->off, 4, raw32(raw, c->off) & 0xfffff);
-		/* The list begins at the first one; a null capability (section 7.9.28) if need be. */
+		/* The list begins at @first, with a null capability (section 7.9.28) if need be. */
 		if (last || c->off != first)
 			pci_put(d, (last ? last : first) + 2, 2,
 				(pci_get(d, (last ? last : first) + 2, 2) & 0xf) | c->off << 4);
@@ -606,7 +608,9 @@ bool vfio_cfg_write(struct pci_dev *d, unsigned int off, unsigned int len, uint3
 	write_through(p, off, len, val);
 	if (touches(off, len, PCI_COMMAND, 2)) {
 		bits = pci_get(d, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
-		vfio_cfg_command(p, PCI_COMMAND_MASTER, bits);
+		if (vfio_cfg_command(p, PCI_COMMAND_MASTER, bits) < 0)
+			log_rated(&p->rate, LOG_WARNING, "%s: its command register does not answer",
+				  p->dev->name);
 	}
 	if (p->pm && touches(off, len, p->pm + PCI_PM_CTRL, 1))
 		set_power(p);

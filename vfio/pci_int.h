@@ -35,7 +35,7 @@ struct vfio_bar {
 };
 
 /**
- * struct vfio_hole - pages of a BAR that are never mapped, because MSI-X lives there
+ * struct vfio_hole - bytes of a BAR whose pages are never mapped, because MSI-X is there
  */
 struct vfio_hole {
 	unsigned int bar;
@@ -99,7 +99,7 @@ int vfio_cfg_command(struct vfio_pci *p, uint16_t clear, uint16_t set);
 int vfio_bars_init(struct vfio_pci *p, struct err *e);
 /** vfio_rom_init() - its expansion ROM, or the file's */
 int vfio_rom_init(struct vfio_pci *p, const struct vfio_pci_cfg *cfg, struct err *e);
-/** vfio_bars_map() - map what can be mapped, but where the MSI-X table is; after vfio_irqs_init() */
+/** vfio_bars_map() - map what can be mapped, but not where the MSI-X table is */
 int vfio_bars_map(struct vfio_pci *p, struct err *e);
 /** vfio_bars_free() - the guest has none of it any more; also for what was never mapped */
 void vfio_bars_free(struct vfio_pci *p);

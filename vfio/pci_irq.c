@@ -49,7 +49,7 @@ struct notice {
 
 struct vfio_irqs {
 	enum vfio_pci_irq kind;		/* what is on in the device */
-	bool held;			/* nothing is to be on: before the start, in a reset, stopped */
+	bool held;			/* nothing may be on: not started, in a reset, stopped */
 	struct log_rate rate;
 	struct {
 		bool usable, attached;
@@ -126,7 +126,7 @@ static void switch_off(struct vfio_pci *p, unsigned int index)
 	struct err e;
 
 	if (vfio_set_irqs(p->dev, index, 0, 0, NULL, VFIO_IRQ_SET_ACTION_TRIGGER, &e) < 0)
-		log_rated(&p->irq->rate, LOG_ERROR, "%s: %s", name_of(p), e.msg);
+		log_rated(&p->irq->rate, LOG_ERROR, "%s", e.msg);
 }
 
 /* ---- INTx ------------------------------------------------------------------------------------ */
@@ -148,8 +148,10 @@ static int intx_attach(struct vfio_pci *p, struct err *e)
 	struct vfio_irqs *q = p->irq;
 	int ret = kvm_irqfd_resample(p->env.kvm, q->intx.fd, q->intx.resample, q->intx.spi, e);
 
-	q->intx.attached = !ret;
-	return ret;
+	if (ret < 0)
+		return err_prefix(e, "%s", name_of(p));
+	q->intx.attached = true;
+	return 0;
 }
 
 static int intx_on(struct vfio_pci *p, struct err *e)
@@ -207,8 +209,13 @@ static void intx_mask(struct vfio_pci *p, bool mask)
 		ret = vfio_set_irqs(p->dev, VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL, mask ?
 				    VFIO_IRQ_SET_ACTION_MASK : VFIO_IRQ_SET_ACTION_UNMASK, &e);
 	if (ret < 0)
-		log_rated(&q->rate, LOG_ERROR, "%s: INTx cannot be %s: %s", name_of(p),
-			  mask ? "masked" : "unmasked", e.msg);
+		log_rated(&q->rate, LOG_ERROR, "%s; INTx stays %s", e.msg,
+			  mask ? "unmasked" : "masked");
+}
+
+static bool intx_disabled(const struct vfio_pci *p)
+{
+	return pci_get(&p->pci, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE;
 }
 
 static int intx_setup(struct vfio_pci *p, struct err *e)
@@ -221,7 +228,7 @@ static int intx_setup(struct vfio_pci *p, struct err *e)
 	if (ret < 0 || !info.count)
 		return ret;
 	if (!kvm_cap(p->env.kvm, KVM_CAP_IRQFD_RESAMPLE)) {
-		/* Nothing else tells the end of an interrupt, and the device is masked until then. */
+		/* Nothing else tells when the guest is done with an interrupt. */
 		log_warning("%s: the host's KVM has no resampling irqfds, so the guest sees no INTx "
 			    "of the device; its driver needs MSI or MSI-X", name_of(p));
 		return 0;
@@ -348,7 +355,7 @@ static void msi_apply(struct vfio_pci *p)
 
 static int msi_on(struct vfio_pci *p, struct err *e)
 {
-	unsigned int nr = msi_wanted(p);
+	unsigned int nr = msi_wanted(p), less = nr;
 	int fd[MSI_MAX], ret;
 
 	for (unsigned int i = 0; i < nr; i++) {
@@ -364,8 +371,7 @@ static int msi_on(struct vfio_pci *p, struct err *e)
 			    e);
 	if (ret > 0) {
 		/* That many there are. Messages come in powers of two. */
-		unsigned int less = 1;
-
+		less = 1;
 		while (2 * less <= MIN((unsigned int)ret, nr - 1))
 			less *= 2;
 		log_rated(&p->irq->rate, LOG_WARNING, "%s: the host has %d of the %u MSI messages "
@@ -373,12 +379,13 @@ static int msi_on(struct vfio_pci *p, struct err *e)
 		ret = vfio_set_irqs(p->dev, VFIO_PCI_MSI_IRQ_INDEX, 0, less, fd,
 				    VFIO_IRQ_SET_ACTION_TRIGGER, e);
 		if (ret > 0)
-			ret = err_set(e, -ENOSPC, "%s: the host has no messages for it", name_of(p));
+			ret = err_set(e, -ENOSPC, "%s: the host has no messages for it",
+				      name_of(p));
 	}
 	if (ret < 0)
 		return ret;
 	p->irq->msi.on = nr;
-	count(p, VFIO_PCI_MSI, nr);
+	count(p, VFIO_PCI_MSI, less);
 	msi_apply(p);
 	return 0;
 }
@@ -427,28 +434,21 @@ static int msi_setup(struct vfio_pci *p, struct err *e)
 {
 	struct vfio_irqs *q = p->irq;
 	struct pci_dev *d = &p->pci;
-	unsigned int cap = find_cap(d, PCI_CAP_ID_MSI, false), log, end;
+	unsigned int cap = find_cap(d, PCI_CAP_ID_MSI, false), log, data;
 	struct vfio_irq_info info;
 	uint16_t flags;
+	bool masks;
 	int ret;
 
 	if (!cap)
 		return 0;
 	flags = pci_get(d, cap + PCI_MSI_FLAGS, 2);
-	if (flags & PCI_MSI_FLAGS_64BIT) {
-		q->msi.data = cap + PCI_MSI_DATA_64;
-		q->msi.mask = cap + PCI_MSI_MASK_64;
-		q->msi.pending = cap + PCI_MSI_PENDING_64;
-	} else {
-		q->msi.data = cap + PCI_MSI_DATA_32;
-		q->msi.mask = cap + PCI_MSI_MASK_32;
-		q->msi.pending = cap + PCI_MSI_PENDING_32;
-	}
-	end = flags & PCI_MSI_FLAGS_MASKBIT ? q->msi.pending + 4 : q->msi.data + 2;
-	if (!(flags & PCI_MSI_FLAGS_MASKBIT))
-		q->msi.mask = q->msi.pending = 0;
-	if (end > PCI_CFG_SPACE_SIZE) {
-		hide(p, PCI_CAP_ID_MSI, "MSI", "its capability does not fit in configuration space");
+	masks = flags & PCI_MSI_FLAGS_MASKBIT;
+	data = cap + (flags & PCI_MSI_FLAGS_64BIT ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32);
+	/* mask and pending bits come after the data */
+	if (data + (masks ? 12 : 2) > PCI_CFG_SPACE_SIZE) {
+		hide(p, PCI_CAP_ID_MSI, "MSI",
+		     "its capability does not fit in configuration space");
 		return 0;
 	}
 	ret = irq_info(p, VFIO_PCI_MSI_IRQ_INDEX, &info, e);
@@ -463,6 +463,9 @@ static int msi_setup(struct vfio_pci *p, struct err *e)
 		log--;
 	q->msi.cap = cap;
 	q->msi.nr = 1U << log;
+	q->msi.data = data;
+	q->msi.mask = masks ? data + 4 : 0;
+	q->msi.pending = masks ? data + 8 : 0;
 	pci_put(d, cap + PCI_MSI_FLAGS, 2, (flags & ~PCI_MSI_FLAGS_QMASK) | log << 1);
 	msi_reset(p);
 	set_wmask(d, cap + PCI_MSI_FLAGS, 2, PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE);
@@ -588,7 +591,11 @@ static enum vfio_pci_irq wanted(const struct vfio_pci *p)
 		return VFIO_PCI_MSIX;
 	if (msi_enabled(p))
 		return VFIO_PCI_MSI;
-	return p->irq->intx.usable ? VFIO_PCI_INTX : VFIO_PCI_NO_IRQ;
+	if (!p->irq->intx.usable)
+		return VFIO_PCI_NO_IRQ;
+	/* Where it is on already it is masked only, which is what guests do often. */
+	return p->irq->kind == VFIO_PCI_INTX || !intx_disabled(p) ? VFIO_PCI_INTX :
+	       VFIO_PCI_NO_IRQ;
 }
 
 /* host->lock is held. Return: 0 or a negative errno: nothing is on */
@@ -616,7 +623,7 @@ static int update(struct vfio_pci *p, struct err *e)
 	else if (want == VFIO_PCI_MSI)
 		msi_apply(p);
 	if (q->kind == VFIO_PCI_INTX)
-		intx_mask(p, pci_get(&p->pci, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE);
+		intx_mask(p, intx_disabled(p));
 	return ret;
 }
 
@@ -625,8 +632,7 @@ static void update_logged(struct vfio_pci *p)
 	struct err e;
 
 	if (update(p, &e) < 0)
-		log_rated(&p->irq->rate, LOG_ERROR, "%s: the device has no interrupts: %s",
-			  name_of(p), e.msg);
+		log_rated(&p->irq->rate, LOG_ERROR, "%s; the device has no interrupts", e.msg);
 }
 
 static bool touches(unsigned int off, unsigned int len, unsigned int reg, unsigned int reg_len)
@@ -659,8 +665,8 @@ void vfio_irqs_msix_used(struct pci_dev *d, unsigned int vector)
 	if (!ret && q->kind != VFIO_PCI_MSIX)
 		return;
 	if (!ret && vector >= q->msix.reserved)
-		ret = err_set(&e, -ENOSPC, "the host has %u interrupts for the device",
-			      q->msix.reserved);
+		ret = err_set(&e, -ENOSPC, "%s: the host has %u interrupts for the device",
+			      name_of(p), q->msix.reserved);
 	if (!ret) {
 		fd = pci_msix_fd(d, vector);
 		if (fd < 0)
@@ -669,10 +675,9 @@ void vfio_irqs_msix_used(struct pci_dev *d, unsigned int vector)
 				    VFIO_IRQ_SET_ACTION_TRIGGER, &e);
 	}
 	if (ret > 0)
-		ret = err_set(&e, -ENOSPC, "the host has no interrupt for it");
+		ret = err_set(&e, -ENOSPC, "%s: the host has no more interrupts", name_of(p));
 	if (ret < 0)
-		log_rated(&q->rate, LOG_ERROR, "%s: MSI-X vector %u does not work: %s", name_of(p),
-			  vector, e.msg);
+		log_rated(&q->rate, LOG_ERROR, "%s; MSI-X vector %u does not work", e.msg, vector);
 	else
 		atomic_fetch_add_explicit(&p->stat.vectors, 1, memory_order_relaxed);
 }

@@ -258,15 +258,16 @@ unsigned int sysfs_group_others(const struct vfio_sys *s, unsigned int group, ch
 	return found;
 }
 
-void sysfs_bind_hint(const struct vfio_sys *s, const char *names, char *out, size_t size)
+void sysfs_bind_hint(const struct vfio_sys *s, const char *names, bool bound, char *out,
+		     size_t size)
 {
 	char path[PATH_MAX];
 	bool loaded = access(at(path, s, "bus/pci/drivers/vfio-pci"), F_OK) == 0;
 
 	*out = '\0';
-	append(out, size, "%s", loaded ? "" : "modprobe vfio-pci; ");
-	/* A function without a driver has nothing to unbind; the echo fails, and that is all. */
-	append(out, size, "for d in %s; do echo vfio-pci > %s/bus/pci/devices/$d/driver_override; "
-	       "echo $d > %s/bus/pci/devices/$d/driver/unbind; "
-	       "echo $d > %s/bus/pci/drivers_probe; done", names, s->sysfs, s->sysfs, s->sysfs);
+	append(out, size, "%sfor d in %s; do echo vfio-pci > %s/bus/pci/devices/$d/driver_override; ",
+	       loaded ? "" : "modprobe vfio-pci; ", names, s->sysfs);
+	if (bound)
+		append(out, size, "echo $d > %s/bus/pci/devices/$d/driver/unbind; ", s->sysfs);
+	append(out, size, "echo $d > %s/bus/pci/drivers_probe; done", s->sysfs);
 }

@@ -65,7 +65,9 @@ unsigned int sysfs_group_others(const struct vfio_sys *s, unsigned int group, ch
 /**
  * sysfs_bind_hint() - the commands that bind functions to vfio-pci
  * @names: separated by spaces
+ * @bound: some of them are bound to another driver
  */
-void sysfs_bind_hint(const struct vfio_sys *s, const char *names, char *out, size_t size);
+void sysfs_bind_hint(const struct vfio_sys *s, const char *names, bool bound, char *out,
+		     size_t size);
 
 #endif

@@ -107,7 +107,7 @@ static int not_bound(struct vfio *v, const struct host_pci *p, struct err *e)
 {
 	char hint[512];
 
-	sysfs_bind_hint(v->sys, p->name, hint, sizeof(hint));
+	sysfs_bind_hint(v->sys, p->name, p->driver[0], hint, sizeof(hint));
 	if (p->driver[0])
 		return err_set(e, -EBUSY, "%s is bound to driver %s; to take it away from the host: %s",
 			       p->name, p->driver, hint);
@@ -126,17 +126,18 @@ static int not_viable(struct vfio *v, const struct host_pci *p, struct err *e)
 	if (!names[0])
 		return err_set(e, -EBUSY, "%s: the host uses others of its IOMMU group %u: %s", p->name,
 			       p->group, with);
-	sysfs_bind_hint(v->sys, names, hint, sizeof(hint));
+	sysfs_bind_hint(v->sys, names, true, hint, sizeof(hint));
 	return err_set(e, -EBUSY, "%s: nothing isolates it (no ACS) from others of its IOMMU group %u "
 		       "which the host uses: %s; bind them, too: %s", p->name, p->group, with, hint);
 }
 
-static int in_use(struct vfio *v, const struct host_pci *p, const char *node, int ret,
-		  struct err *e)
+static int in_use(struct vfio *v, const struct host_pci *p, const char *node, struct err *e)
 {
-	if (not_viable(v, p, e) < 0)
+	int ret = not_viable(v, p, e);
+
+	if (ret < 0)
 		return ret;
-	return err_set(e, ret, "%s: another program has it, or another device of its IOMMU group %u "
+	return err_set(e, -EBUSY, "%s: another program has it, or another device of its IOMMU group %u "
 		       "(fuser -v %s tells which): a group has one owner", p->name, p->group, node);
 }
 
@@ -226,9 +227,10 @@ static int add_cdev(struct vfio *v, const struct host_pci *p, struct vfio_device
 		break;
 	case -EACCES:
 		return wants_token(v, p, e);
-	case -EBUSY:
-	case -EINVAL:			/* it is open elsewhere */
-		return in_use(v, p, node, ret, e);
+	case -EBUSY:			/* its group is open */
+	case -EINVAL:			/* it is itself */
+	case -EPERM:			/* somebody does DMA in its group, the host or another program */
+		return in_use(v, p, node, e);
 	default:
 		return err_set(e, ret, "%s: VFIO_DEVICE_BIND_IOMMUFD: %s", p->name, strerror(-ret));
 	}
@@ -256,7 +258,7 @@ static int open_group(struct vfio *v, const struct host_pci *p, struct vfio_grou
 	g->id = p->group;
 	g->fd = v->sys->open(v->sys, node, O_RDWR);
 	if (g->fd == -EBUSY) {
-		ret = in_use(v, p, node, g->fd, e);
+		ret = in_use(v, p, node, e);
 		goto free;
 	} else if (g->fd < 0) {
 		ret = no_node(node, p, g->fd, "a kernel with CONFIG_VFIO_GROUP, or --vfio-backend "
@@ -316,7 +318,7 @@ static int add_by_group(struct vfio *v, const struct host_pci *p, struct vfio_de
 	case -EACCES:
 		return wants_token(v, p, e);
 	case -EBUSY:
-		return in_use(v, p, node, d->fd, e);
+		return in_use(v, p, node, e);
 	default:
 		if (d->fd < 0)
 			return err_set(e, d->fd, "%s: VFIO_GROUP_GET_DEVICE_FD: %s", p->name,
@@ -352,6 +354,8 @@ static void close_device(struct vfio_device *d)
 	d->container_group = NULL;
 	if (!d->v->devs)
 		free_iommu(d->v);
+	else if (d->v->have == VFIO_IOMMUFD)
+		iommufd_detached(d->v->io);
 }
 
 static int open_device(struct vfio_device *d, const struct host_pci *p, struct err *e)
@@ -591,13 +595,15 @@ static int hot_reset_info(struct vfio_device *d, struct vfio_pci_hot_reset_info 
  * The kernel checks the same; this is for the words.
  */
 static unsigned int in_the_way(struct vfio_device *d, const struct vfio_pci_hot_reset_info *info,
-			       char *list, size_t size, char *names, size_t names_size)
+			       char *list, size_t size, char *names, size_t names_size,
+			       bool *any_bound)
 {
 	bool by_id = info->flags & VFIO_PCI_HOT_RESET_FLAG_DEV_ID;
 	unsigned int n = 0;
 	size_t len = 0, names_len = 0;
 
 	*list = *names = '\0';
+	*any_bound = false;
 	for (uint32_t i = 0; i < info->count; i++) {
 		const struct vfio_pci_dependent_device *x = &info->devices[i];
 		char name[PCI_NAME_SIZE];
@@ -610,6 +616,7 @@ static unsigned int in_the_way(struct vfio_device *d, const struct vfio_pci_hot_
 		bound = sysfs_pci_read(d->sys, name, &p) == 0 && sysfs_is_vfio(&p);
 		if (ours && bound)
 			continue;
+		*any_bound |= !bound && p.driver[0];
 		if (len < size)
 			len += snprintf(list + len, size - len, "%s%s%s%s%s", n ? ", " : "", name,
 					bound || !p.driver[0] ? "" : " (driver ",
@@ -654,14 +661,15 @@ static int hot_reset(struct vfio_device *d, struct err *e)
 	char list[256], names[256], hint[640];
 	struct vfio_pci_hot_reset_info *info = NULL;
 	int ret = hot_reset_info(d, &info, e);
+	bool bound;
 
 	if (ret == -ENODEV)
 		return err_set(e, -EOPNOTSUPP, "%s: the host has no way to reset it: neither this function "
 			       "alone (FLR, power management) nor its slot or bus", d->name);
 	if (ret < 0)
 		return ret;
-	if (in_the_way(d, info, list, sizeof(list), names, sizeof(names))) {
-		sysfs_bind_hint(d->sys, names, hint, sizeof(hint));
+	if (in_the_way(d, info, list, sizeof(list), names, sizeof(names), &bound)) {
+		sysfs_bind_hint(d->sys, names, bound, hint, sizeof(hint));
 		ret = err_set(e, -EOPNOTSUPP, "%s can be reset only together with %s: give them to this "
 			      "guest, too%s%s", d->name, list, names[0] ? "; to bind them: " : "",
 			      names[0] ? hint : "");

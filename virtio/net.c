@@ -34,11 +34,12 @@
  * read what came, so one TCP connection can take it all. From then on nothing comes and nothing
  * goes, and the retries leave no CPU to who should read. Its buffers of whole pages give their part
  * back as soon as a packet is there. It takes those without MRG_RXBUF if the MTU is larger than
- * Ethernet's (virtnet_set_big_packets()), so it is told one that is.
+ * Ethernet's (virtnet_set_big_packets()), so it is told one that is. A packet has to fit into one
+ * of them, so this is for a host's end that is known to send no larger ones.
  */
 #define SMALL_POOL (2 * SZ_1M)
 #define SCARCE_POOL (32 * SZ_1M)
-#define SCARCE_MTU (ETH_DATA_LEN + 1)
+#define SCARCE_MTU (ETH_DATA_LEN + 1U)
 /* Linux stops a send queue that has no room for a packet in MAX_SKB_FRAGS + 2 pieces, 19. */
 #define TX_SIZE_MIN 32
 #define RX_SIZE_MIN 4
@@ -417,13 +418,15 @@ static int watch_host(struct virtio_net *net)
 /* See SCARCE_POOL. A user who says that the MTU is no larger than Ethernet's has the last word. */
 static bool scarce(const struct virtio_net_cfg *cfg, const struct virtio_env *env)
 {
-	return env->max_request && env->max_request < SCARCE_POOL / 2 &&
+	return env->max_request && env->max_request < SCARCE_POOL / 2 && cfg->nif && cfg->nif->mtu &&
 	       (!cfg->mtu || cfg->mtu > ETH_DATA_LEN);
 }
 
 static uint16_t told_mtu(const struct virtio_net_cfg *cfg, const struct virtio_env *env)
 {
-	return cfg->mtu || !scarce(cfg, env) ? cfg->mtu : SCARCE_MTU;
+	if (!scarce(cfg, env))
+		return cfg->mtu;
+	return MIN(MAX(cfg->mtu, MAX(cfg->nif->mtu, SCARCE_MTU)), UINT16_MAX);
 }
 
 /* A power of 2: as many buffers of  bytes per pair as have room in  */

@@ -297,6 +297,20 @@ static int configure(const struct netif *nif, const struct netif_tap_cfg *cfg, s
 				 strerror(-ret)) : 0;
 }
 
+static unsigned int get_mtu(const struct netif *nif)
+{
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = {0};
+	bool ok;
+
+	if (s < 0)
+		return 0;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.*s", IFNAMSIZ - 1, nif->name);
+	ok = !do_ioctl(s, SIOCGIFMTU, &ifr);
+	close(s);
+	return ok ? ifr.ifr_mtu : 0;
+}
+
 int netif_tap_open(const struct netif_tap_cfg *cfg, struct netif **out, struct err *e)
 {
 	bool macvtap = cfg->name && strchr(cfg->name, '/');
@@ -340,6 +354,7 @@ int netif_tap_open(const struct netif_tap_cfg *cfg, struct netif **out, struct e
 		ret = configure(nif, cfg, e);
 	if (ret < 0)
 		goto fail;
+	nif->mtu = get_mtu(nif);
 	*out = nif;
 	return 0;
 

@@ -47,6 +47,7 @@ enum netif_kind { NETIF_TAP, NETIF_STREAM };
  * @name:     of the interface or the peer, for messages
  * @pairs:    descriptors in @fd: a pair of queues each
  * @features: VIRTIO_NET_F_* about checksums and segmentation that it can offer
+ * @mtu:      largest packet, Ethernet header apart, when no segments are allowed; 0: not known
  * @ours:     the interface was made by us and goes with its last descriptor
  * @macvtap:  it filters by the MAC address that it has
  * @gone:     the other end has left; nothing is sent or received any more
@@ -60,6 +61,7 @@ struct netif {
 	unsigned int pairs;
 	int fd[NETIF_PAIRS_MAX];
 	uint64_t features;
+	unsigned int mtu;
 	bool ours, macvtap;
 	_Atomic bool gone;
 	uint64_t rx_calls, tx_calls;

@@ -8,11 +8,15 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "vfio/iommu.h"
+#include "vfio/sys.h"
+#include "vfio/sysfs.h"
 #include "vmm/cmd.h"
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
@@ -37,7 +41,7 @@ enum {
 	F_VCPU, F_PAUTH, F_SVE, F_PMU, F_BRPS, F_WRPS, F_MTE,
 	F_GEN, F_SERIES, F_HOW, F_CAP, F_PRIVACY, F_R_IPA, F_ALGOS, F_RPV, F_R_SVE, F_R_PMU,
 	F_R_BRPS, F_R_WRPS,
-	F_IOMMU, F_VFIO, F_IOMMUFD, F_TUN, F_VHOST, F_VSOCK, F_URING, F_HUGE,
+	F_IOMMU, F_VFIO, F_IOMMUFD, F_ASSIGNABLE, F_MEMLOCK, F_TUN, F_VHOST, F_VSOCK, F_URING, F_HUGE,
 	F_PASST, F_VIRTIOFSD, F_QSD,
 	F_VERSION,
 	F_NR,
@@ -86,6 +90,8 @@ static const struct {
 	[F_IOMMU] =	{ "device", "iommu_groups", "IOMMU groups", CHECK_NUM },
 	[F_VFIO] =	{ "device", "vfio", "VFIO", CHECK_BOOL },
 	[F_IOMMUFD] =	{ "device", "iommufd", "iommufd", CHECK_BOOL },
+	[F_ASSIGNABLE] = { "device", "assignable", "assignable", CHECK_LIST },
+	[F_MEMLOCK] =	{ "device", "locked_memory", "locked memory", CHECK_STR },
 	[F_TUN] =	{ "device", "tun", "tap", CHECK_BOOL },
 	[F_VHOST] =	{ "device", "vhost_net", "vhost-net", CHECK_BOOL },
 	[F_VSOCK] =	{ "device", "vhost_vsock", "vhost-vsock", CHECK_BOOL },
@@ -644,6 +650,89 @@ static void device_node(struct check *c, const struct check_env *env, int id, co
 	lacks(f, 0, prevents, "%s", n.grant[0] ? n.grant : helps);
 }
 
+/* How could a guest get this function? In words for people. Return: it could */
+static bool assign_how(const struct check *c, const struct check_env *env,
+		       const struct vfio_sys *sys, const struct host_pci *p, char *out, size_t size)
+{
+	char path[64], with[96], names[96];
+	struct node n;
+
+	if (p->noiommu || !p->grouped) {
+		snprintf(out, size, "not behind an IOMMU");
+		return false;
+	}
+	if (sysfs_group_others(sys, p->group, with, sizeof(with), names, sizeof(names))) {
+		snprintf(out, size, "the host uses others of its group: %s", with);
+		return false;
+	}
+	if (p->cdev[0] && c->f[F_IOMMUFD].mark == CHECK_OK) {
+		snprintf(path, sizeof(path), "/dev/vfio/devices/%s", p->cdev);
+		look(env, path, &n);
+		if (!n.ret) {
+			snprintf(out, size, "iommufd");
+			return true;
+		}
+	}
+	snprintf(path, sizeof(path), "/dev/vfio/%u", p->group);
+	look(env, path, &n);
+	if (n.ret)
+		snprintf(out, size, "%s: %s", path, strerror(-n.ret));
+	else
+		snprintf(out, size, "group %u", p->group);
+	return !n.ret && c->f[F_VFIO].mark != CHECK_MISSING;
+}
+
+/* What is bound to a VFIO driver, and whether --vfio-pci would take it. */
+static void assignable(struct check *c, const struct check_env *env)
+{
+	char sysfs[4096], full[4096], how[160];
+	struct vfio_sys sys = { .sysfs = at_root(env, "/sys", sysfs) };
+	struct check_finding *f = found(c, F_ASSIGNABLE, CHECK_OK, 0, "%s", "");
+	struct dirent **list;
+	int n = scandir(at_root(env, "/sys/bus/pci/devices", full), &list, NULL, alphasort);
+	unsigned int bound = 0;
+
+	for (int i = 0; i < n; i++) {
+		struct host_pci p;
+
+		if (sysfs_pci_read(&sys, list[i]->d_name, &p) == 0 && sysfs_is_vfio(&p)) {
+			bool ok = assign_how(c, env, &sys, &p, how, sizeof(how));
+
+			bound++;
+			/* whole words only, there can be hundreds */
+			if (ok && strlen(f->str) + sizeof(p.name) + 1 < sizeof(f->str))
+				word(f->str, sizeof(f->str), "%s", p.name);
+			if (strlen(f->text) + strlen(p.name) + strlen(how) + 5 < sizeof(f->text))
+				word(f->text, sizeof(f->text), "%s (%s)", p.name, how);
+			if (!ok)
+				f->mark = CHECK_NOTE;
+		}
+		free(list[i]);
+	}
+	if (n >= 0)
+		free(list);
+	if (!bound)
+		found(c, F_ASSIGNABLE, CHECK_NOTE, 0, "none: no PCI function is bound to vfio-pci "
+		      "(--vfio-pci DEVICE says how)");
+}
+
+/* All memory that an assigned device can reach is locked: a plain VM's whole memory. */
+static void memlock(struct check *c)
+{
+	struct check_finding *f;
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &rl) < 0)
+		return;
+	if (iommu_memlock(UINT64_MAX, NULL) == 0) {
+		found_str(c, F_MEMLOCK, CHECK_OK, "unlimited");
+		return;
+	}
+	f = found(c, F_MEMLOCK, CHECK_NOTE, 0, "%" PRIu64 " KiB: assigned devices reach no more of a "
+		  "guest's memory (ulimit -l, LimitMEMLOCK= of a unit)", (uint64_t)rl.rlim_cur / 1024);
+	snprintf(f->str, sizeof(f->str), "%" PRIu64 " KiB", (uint64_t)rl.rlim_cur / 1024);
+}
+
 static void vfio(struct check *c, const struct check_env *env)
 {
 	int groups = count_entries(env, "/sys/kernel/iommu_groups", "0123456789");
@@ -666,7 +755,11 @@ static void vfio(struct check *c, const struct check_env *env)
 		f->mark = CHECK_NOTE;
 	}
 	device_node(c, env, F_IOMMUFD, "/dev/iommu", "assigning devices to guests through iommufd",
-		    "modprobe iommufd (CONFIG_IOMMUFD, Linux 6.2 or later)");
+		    "modprobe iommufd (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV, Linux 6.6 or later)");
+	if (c->f[F_IOMMU].mark == CHECK_OK) {
+		assignable(c, env);
+		memlock(c);
+	}
 }
 
 static void devices(struct check *c, const struct check_env *env)
@@ -812,7 +905,7 @@ static void sum_up(struct check *c)
 	brief = first && strlen(first->text) < 50;	/* it stays a line */
 	if (!(c->can & CHECK_PLAIN)) {
 		c->can = 0;
-		snprintf(c->summary, sizeof(c->summary), "No guest can be launched on this host (%s%s%s).",
+		snprintf(c->summary, sizeof(c->summary), "No guest can be launched on this host (%s%s%.50s).",
 			 first->label, brief ? ": " : "", brief ? first->text : "");
 	} else if (c->can & CHECK_REALM) {
 		snprintf(c->summary, sizeof(c->summary), "Realms can be launched on this host%s.",

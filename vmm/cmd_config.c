@@ -16,6 +16,9 @@
 #include "vmm/options.h"
 #include "vmm/rootfs.h"
 
+#define NO_CONFIG "%.200s: there is no such config file: give FILE.conf, or the name of one in " \
+	"~/.config/realmtool or /etc/realmtool"
+
 #define EXIT_WRONG 1 /* "check" found errors */
 
 struct config_options {
@@ -84,7 +87,7 @@ static int check_one(const struct cmd_ctx *cx, char *word, bool *bad, struct err
 	config_defaults(&c);
 	ret = conf_args(&f, 1, &word, e);
 	if (!ret && !f.path)
-		ret = err_set(e, -ENOENT, "%.200s: there is no such config file", word);
+		ret = err_set(e, -ENOENT, NO_CONFIG, word);
 	if (ret)
 		goto out;
 	ret = options_apply(&f, &c, cx->lkvm, &why);
@@ -184,6 +187,9 @@ static int config_show(const struct cmd_ctx *cx, const struct config_options *o,
 	conf_init(&f, &run_options);
 	config_defaults(&c);
 	ret = conf_args(&f, argc, argv, e);
+	/* "run" would take it for a kernel */
+	if (!ret && argc && *argv[0] != '-' && !f.path)
+		ret = err_set(e, -ENOENT, NO_CONFIG, argv[0]);
 	if (!ret)
 		ret = options_apply(&f, &c, cx->lkvm, e);
 	if (!ret)

@@ -20,33 +20,13 @@
 #define ESCAPE	0x01	/* ctrl-a */
 #define CHUNK	4096
 
-struct console_options {
-	struct ctl_sel sel;
-	bool view, new, log;
-};
-
-#define TO(field) .offset = offsetof(struct console_options, field)
-
-static const struct opt options[] = {
-	CTL_OPT_NAME,
-	{ .name = "view", .flags = OPT_FLAG, .help = "look only: nothing that is typed reaches the guest",
-	  .parse = opt_flag, TO(view) },
-	{ .name = "new", .flags = OPT_FLAG, .help = "begin with what comes, not with the log",
-	  .parse = opt_flag, TO(new) },
-	{ .name = "log", .flags = OPT_FLAG, .help = "print the log (the last 64 KiB) and leave",
-	  .parse = opt_flag, TO(log) },
-	CTL_OPT_HELP,
-};
-
-static const struct opt_table table = CTL_TABLE(options, "console");
-
 int cmd_help_console(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s console [OPTIONS] [NAME]\n\n"
 	       "Shows the console of a guest, its last output first, and types into it. Several can do so\n"
 	       "at a time. On a terminal ctrl-a x detaches, the guest goes on; ctrl-a a sends ctrl-a.\n\n",
 	       cx->prog);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &console_table, full);
 	return cmd_flush(e);
 }
 
@@ -235,7 +215,7 @@ out:
 int cmd_console(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
 	struct console_options o = { 0 };
-	int ret = ctl_options(&table, &o.sel, true, argc, argv, e);
+	int ret = ctl_options(&console_table, &o.sel, true, argc, argv, e);
 
 	if (ret > 0)
 		ret = cmd_help_console(cx, false, e);

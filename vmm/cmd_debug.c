@@ -11,37 +11,13 @@
 #include "vmm/core/err.h"
 
 #define PER_LINE 3
-#define NO_NMI UINT32_MAX
-
-struct debug_options {
-	struct ctl_sel sel;
-	bool dump;
-	unsigned int nmi;
-	char *sysrq;
-};
-
-#define TO(field) .offset = offsetof(struct debug_options, field)
-
-static const struct opt options[] = {
-	CTL_OPT_NAME,
-	CTL_OPT_ALL,
-	{ .name = "dump", .letter = 'd', .flags = OPT_FLAG, .help = "print the registers of all vCPUs",
-	  .parse = opt_flag, TO(dump) },
-	{ .name = "sysrq", .letter = 's', .arg = "KEY", .help = "send a SysRq key on the console",
-	  .parse = opt_string, TO(sysrq) },
-	{ .name = "nmi", .letter = 'm', .arg = "CPU", .help = "refused: arm64 KVM has no NMI to inject",
-	  .parse = opt_uint, TO(nmi), .max = NO_NMI - 1 },
-	CTL_OPT_HELP,
-};
-
-static const struct opt_table table = CTL_TABLE(options, "debug");
 
 int cmd_help_debug(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s debug [OPTIONS] [NAME]\n\n"
 	       "Prints the registers of a guest's vCPUs, or sends it a SysRq key. Without an option it\n"
 	       "dumps. The registers of a realm cannot be read, those of an emulated one can.\n\n", cx->prog);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &debug_table, full);
 	return cmd_flush(e);
 }
 
@@ -73,7 +49,7 @@ static int debug(void *ctx, struct ctl_conn *c, struct err *e)
 
 	if (o->sysrq)
 		json_object_set_new(req, "sysrq", json_string(o->sysrq));
-	if (o->nmi != NO_NMI)
+	if (o->nmi != DEBUG_NO_NMI)
 		json_object_set_new(req, "nmi", json_integer(o->nmi));
 	ret = ctl_request(c, "debug", req, &r, e);
 	if (ret < 0)
@@ -89,10 +65,10 @@ static int debug(void *ctx, struct ctl_conn *c, struct err *e)
 
 int cmd_debug(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
-	struct debug_options o = { .nmi = NO_NMI };
-	int ret = ctl_options(&table, &o.sel, true, argc, argv, e);
+	struct debug_options o = { .nmi = DEBUG_NO_NMI };
+	int ret = ctl_options(&debug_table, &o.sel, true, argc, argv, e);
 
-	o.dump |= !o.sysrq && o.nmi == NO_NMI;
+	o.dump |= !o.sysrq && o.nmi == DEBUG_NO_NMI;
 	if (ret > 0)
 		ret = cmd_help_debug(cx, false, e);
 	else if (!ret)

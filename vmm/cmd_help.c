@@ -23,12 +23,14 @@ void cmd_help_commands(const struct cmd_ctx *cx, FILE *f)
 
 int cmd_help_run(const struct cmd_ctx *cx, bool full, struct err *e)
 {
-	printf("usage: %s run [OPTIONS] [KERNEL]\n", cx->prog);
+	printf("usage: %s run [FILE.conf|NAME] [OPTIONS] [KERNEL]\n", cx->prog);
 	if (full)
 		fputs("\n"
 		      "Options are written --name VALUE, --name=VALUE, -x VALUE or -xVALUE. Numbers are\n"
-		      "decimal, 0x hexadecimal or 0 octal. The first word that is no option is the\n"
-		      "kernel, -- ends the options.\n"
+		      "decimal, 0x hexadecimal or 0 octal. -- ends the options. The first word that is no\n"
+		      "option is the kernel, or a config file: FILE.conf, or NAME if there is no such file\n"
+		      "here and ~/.config/realmtool or /etc/realmtool has a NAME.conf. Options override\n"
+		      "what it says.\n"
 		      "\n"
 		      "Exit code: 0 when the guest powered off or ctrl-a x ended it, 128 when it could\n"
 		      "not start or died, 128 + N when signal N ended it.\n", stdout);

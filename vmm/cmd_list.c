@@ -20,33 +20,13 @@
 #define RIM_TRIES	50	/* for --json: a measurement may take its time */
 #define RIM_EACH_US	100000
 
-struct list_options {
-	struct ctl_sel sel;
-	bool run, rootfs, json;
-};
-
-#define TO(field) .offset = offsetof(struct list_options, field)
-
-static const struct opt options[] = {
-	CTL_OPT_NAME,
-	{ .name = "run", .letter = 'i', .flags = OPT_FLAG, .help = "guests that run",
-	  .parse = opt_flag, TO(run) },
-	{ .name = "rootfs", .letter = 'r', .flags = OPT_FLAG, .help = "root file systems in ~/.lkvm",
-	  .parse = opt_flag, TO(rootfs) },
-	{ .name = "json", .flags = OPT_FLAG, .help = "print JSON, with whole measurements",
-	  .parse = opt_flag, TO(json) },
-	CTL_OPT_HELP,
-};
-
-static const struct opt_table table = CTL_TABLE(options, "list");
-
 int cmd_help_list(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s list [OPTIONS] [NAME]\n\n"
 	       "Lists the guests of this user that run, or the one of that name: process, state (starting,\n"
 	       "running, paused, ending), what it is (vm, emulated realm, realm and the kernel's interface\n"
 	       "for it), size and initial measurement. Called as lkvm, root file systems too.\n\n", cx->prog);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &list_table, full);
 	return cmd_flush(e);
 }
 
@@ -117,7 +97,8 @@ static void print_head(bool lkvm)
 		printf("   PID NAME                 STATE       MODE       CPUS  MEMORY MEASUREMENT\n");
 }
 
-static int guests(const struct list_options *o, const struct cmd_ctx *cx, json_t *list, struct err *e)
+static int guests(const struct list_options *o, const struct cmd_ctx *cx, json_t *list,
+		  struct err *e)
 {
 	struct ctl_name *names;
 	unsigned int nr;
@@ -183,7 +164,7 @@ int cmd_list(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
 	json_t *out = NULL, *list = NULL, *dirs = NULL;
 	struct list_options o = { 0 };
-	int ret = ctl_options(&table, &o.sel, false, argc, argv, e);
+	int ret = ctl_options(&list_table, &o.sel, false, argc, argv, e);
 
 	if (ret) {
 		free(o.sel.name);

@@ -64,7 +64,7 @@ static const struct opt_table table = {
 
 int cmd_help_measure(const struct cmd_ctx *cx, bool full, struct err *e)
 {
-	printf("usage: %s measure [OPTIONS] [KERNEL]\n", cx->prog);
+	printf("usage: %s measure [FILE.conf|NAME] [OPTIONS] [KERNEL]\n", cx->prog);
 	if (full)
 		fputs("\n"
 		      "Predicts the Realm Initial Measurement of what \"run\" with the same options\n"

@@ -13,39 +13,22 @@
 #include "vmm/core/err.h"
 #include "vmm/ctl_map.h"
 
-struct metrics_options {
-	struct ctl_sel sel;
-	bool json;
-	json_t *guests;
-};
-
-static const struct opt options[] = {
-	CTL_OPT_NAME,
-	CTL_OPT_ALL,
-	{ .name = "json", .flags = OPT_FLAG, .help = "print JSON", .parse = opt_flag,
-	  .offset = offsetof(struct metrics_options, json) },
-	CTL_OPT_HELP,
-};
-
-static const struct opt_table table = CTL_TABLE(options, "metrics");
-
 int cmd_help_metrics(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s metrics [OPTIONS] [NAME]\n\n"
 	       "Prints the counters of a guest for monitoring, in the text format of Prometheus or as JSON:\n"
 	       "exits by reason and vCPU, requests, bytes, kicks and interrupts by queue of each device,\n"
 	       "private, shared and twice held memory, conversions.\n\n", cx->prog);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &metrics_table, full);
 	return cmd_flush(e);
 }
 
 static int collect(void *ctx, struct ctl_conn *c, struct err *e)
 {
-	struct metrics_options *o = ctx;
+	json_t *guests = ctx;
 	struct ctl_map map;
 	json_t *r, *ram, *where;
 	struct err none;
-
 	int ret = ctl_request(c, "metrics", NULL, &r, e);
 
 	if (ret < 0)
@@ -65,7 +48,7 @@ static int collect(void *ctx, struct ctl_conn *c, struct err *e)
 		}
 		json_decref(where);
 	}
-	json_array_append_new(o->guests, r);
+	json_array_append_new(guests, r);
 	return 0;
 }
 
@@ -139,8 +122,9 @@ static void scalars(const json_t *guests)
 		  "bytes_to_private" },
 		{ "balloon_target_bytes", "gauge", "What the balloon shall hold.", "balloon", "target" },
 		{ "balloon_actual_bytes", "gauge", "What the balloon holds.", "balloon", "actual" },
-		{ "dma_mapped_bytes", "gauge", "Memory mapped for assigned devices.", "dma", "mapped" },
+		{ "dma_mappings", "gauge", "Mappings for assigned devices.", "dma", "mappings" },
 		{ "dma_pinned_bytes", "gauge", "Memory pinned for assigned devices.", "dma", "pinned" },
+		{ "dma_pinned_peak_bytes", "gauge", "The most that was pinned.", "dma", "pinned_peak" },
 		{ "dma_maps_total", "counter", "Mappings made for assigned devices.", "dma", "maps" },
 		{ "dma_unmaps_total", "counter", "Mappings taken away.", "dma", "unmaps" },
 		{ "dma_splits_total", "counter", "Mappings that were split.", "dma", "splits" },
@@ -247,6 +231,39 @@ static void uarts(const json_t *guests)
 	}
 }
 
+static void assigned(const json_t *guests)
+{
+	static const struct {
+		const char *name, *type, *help, *key;
+	} m[] = {
+		{ "assigned_vectors", "gauge", "Interrupts of a device that are on.", "vectors" },
+		{ "assigned_bar_exits_total", "counter", "Accesses to its registers that were exits.",
+		  "bar_exits" },
+		{ "assigned_config_exits_total", "counter", "Accesses to its configuration space.",
+		  "config_exits" },
+	};
+	json_t *g, *d;
+	size_t i, k;
+
+	for (unsigned int n = 0; n < ARRAY_SIZE(m); n++) {
+		bool first = true;
+
+		json_array_foreach(guests, i, g) {
+			const json_t *list = json_object_get(g, "assigned");
+
+			json_array_foreach(list, k, d) {
+				if (first)
+					head(m[n].name, m[n].type, m[n].help);
+				first = false;
+				sample(m[n].name, g);
+				putchar(',');
+				label("device", ctl_str(d, "name"));
+				printf("} %" PRIu64 "\n", ctl_u64(d, m[n].key));
+			}
+		}
+	}
+}
+
 static void print_text(const json_t *guests)
 {
 	if (!json_array_size(guests))
@@ -256,24 +273,26 @@ static void print_text(const json_t *guests)
 	exits(guests);
 	queues(guests);
 	uarts(guests);
+	assigned(guests);
 }
 
 int cmd_metrics(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
 	struct metrics_options o = { 0 };
-	int ret = ctl_options(&table, &o.sel, true, argc, argv, e);
+	json_t *guests;
+	int ret = ctl_options(&metrics_table, &o.sel, true, argc, argv, e);
 
 	if (ret) {
 		free(o.sel.name);
 		return ret < 0 ? ret : cmd_help_metrics(cx, false, e);
 	}
-	o.guests = json_array();
-	ret = ctl_each(&o.sel, collect, &o, e);
+	guests = json_array();
+	ret = ctl_each(&o.sel, collect, guests, e);
 	if (!ret && !o.json)
-		print_text(o.guests);
+		print_text(guests);
 	else if (!ret)
-		ctl_dump(json_incref(o.sel.all ? o.guests : json_array_get(o.guests, 0)));
-	json_decref(o.guests);
+		ctl_dump(json_incref(o.sel.all ? guests : json_array_get(guests, 0)));
+	json_decref(guests);
 	free(o.sel.name);
 	return ret < 0 ? ret : cmd_flush(e);
 }

@@ -9,11 +9,6 @@
 
 #include "vmm/core/err.h"
 
-static const struct opt options[] = { CTL_OPT_NAME, CTL_OPT_ALL, CTL_OPT_HELP };
-
-static const struct opt_table pause_table = CTL_TABLE(options, "pause");
-static const struct opt_table resume_table = CTL_TABLE(options, "resume");
-
 int cmd_help_pause(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s pause [OPTIONS] [NAME]\n\n"

@@ -18,46 +18,12 @@
 #define ASK_TRIES	20		/* for the guest's own numbers: a second */
 #define ASK_EACH_US	50000
 
-struct stat_options {
-	struct ctl_sel sel;
-	bool memory, json, map, watch;
-	unsigned int every;
-};
-
-#define TO(field) .offset = offsetof(struct stat_options, field)
-
-static int take_watch(const struct opt *o, const char *value, void *dest, struct err *e)
-{
-	struct stat_options *s = dest;
-	uint64_t n = 1;
-	int ret = value ? opt_number(o, value, &n, e) : 0;
-
-	s->watch = true;
-	s->every = n;
-	return ret;
-}
-
-static const struct opt options[] = {
-	CTL_OPT_NAME,
-	CTL_OPT_ALL,
-	{ .name = "memory", .letter = 'm', .flags = OPT_FLAG, .help = "memory (the default)",
-	  .parse = opt_flag, TO(memory) },
-	{ .name = "map", .flags = OPT_FLAG, .help = "draw the IPA space: what lies where, and RAM in blocks",
-	  .parse = opt_flag, TO(map) },
-	{ .name = "watch", .flags = OPT_OPTIONAL, .arg = "S", .help = "again every S seconds (1)",
-	  .parse = take_watch, .min = 1, .max = 3600 },
-	{ .name = "json", .flags = OPT_FLAG, .help = "print JSON", .parse = opt_flag, TO(json) },
-	CTL_OPT_HELP,
-};
-
-static const struct opt_table table = CTL_TABLE(options, "stat");
-
 int cmd_help_stat(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s stat [OPTIONS] [NAME]\n\n"
 	       "Prints what a guest's memory is used for: private and shared in a realm, what the host\n"
 	       "holds of it, the balloon and what the guest tells through it.\n\n", cx->prog);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &stat_table, full);
 	return cmd_flush(e);
 }
 
@@ -148,6 +114,8 @@ static void print_memory(const json_t *r, const struct ctl_map *map)
 			mib("of that private, so held twice", map->sum.twice * GRANULE_SIZE);
 	}
 	mib("process, resident", ctl_u64(ram, "process_resident"));
+	if (json_object_get(r, "dma"))
+		mib("pinned for assigned devices", ctl_u64(json_object_get(r, "dma"), "pinned"));
 	if (b)
 		print_balloon(b);
 }
@@ -327,7 +295,7 @@ static int watch(struct stat_options *o, struct err *e)
 int cmd_stat(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
 	struct stat_options o = { 0 };
-	int ret = ctl_options(&table, &o.sel, true, argc, argv, e);
+	int ret = ctl_options(&stat_table, &o.sel, true, argc, argv, e);
 
 	if (ret > 0)
 		ret = cmd_help_stat(cx, false, e);

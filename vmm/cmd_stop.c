@@ -15,27 +15,12 @@
 
 #define TIMEOUT_S	60	/* disks are flushed, and a realm's memory is given back */
 
-struct stop_options {
-	struct ctl_sel sel;
-	unsigned int timeout;
-};
-
-static const struct opt options[] = {
-	CTL_OPT_NAME,
-	CTL_OPT_ALL,
-	{ .name = "timeout", .arg = "S", .help = "wait so many seconds for its end (default 60, 0: do not)",
-	  .parse = opt_uint, .offset = offsetof(struct stop_options, timeout), .max = 86400 },
-	CTL_OPT_HELP,
-};
-
-static const struct opt_table table = CTL_TABLE(options, "stop");
-
 int cmd_help_stop(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s stop [OPTIONS] [NAME]\n\n"
 	       "Ends a guest and waits until its process has released everything. The guest is not asked:\n"
 	       "to it this is a loss of power. What it flushed is on its disks.\n\n", cx->prog);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &stop_table, full);
 	return cmd_flush(e);
 }
 
@@ -81,7 +66,7 @@ static int stop(void *ctx, struct ctl_conn *c, struct err *e)
 int cmd_stop(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
 	struct stop_options o = { .timeout = TIMEOUT_S };
-	int ret = ctl_options(&table, &o.sel, true, argc, argv, e);
+	int ret = ctl_options(&stop_table, &o.sel, true, argc, argv, e);
 
 	if (ret > 0)
 		ret = cmd_help_stop(cx, false, e);

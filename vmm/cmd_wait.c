@@ -23,30 +23,6 @@
 #define COME_UP_US	100000
 #define NSEC_PER_SEC	UINT64_C(1000000000)
 
-struct wait_options {
-	struct ctl_sel sel;
-	char *regex;
-	bool new, quiet;
-	unsigned int timeout;
-};
-
-#define TO(field) .offset = offsetof(struct wait_options, field)
-
-static const struct opt options[] = {
-	CTL_OPT_NAME,
-	{ .name = "for", .arg = "REGEX", .help = "a line on the console that matches (POSIX, extended)",
-	  .parse = opt_string, TO(regex) },
-	{ .name = "new", .flags = OPT_FLAG, .help = "not one that is in the log already",
-	  .parse = opt_flag, TO(new) },
-	{ .name = "timeout", .arg = "S", .help = "give up after so many seconds",
-	  .parse = opt_uint, TO(timeout), .min = 1, .max = 10000000 },
-	{ .name = "quiet", .letter = 'q', .flags = OPT_FLAG, .help = "print nothing",
-	  .parse = opt_flag, TO(quiet) },
-	CTL_OPT_HELP,
-};
-
-static const struct opt_table table = CTL_TABLE(options, "wait");
-
 int cmd_help_wait(const struct cmd_ctx *cx, bool full, struct err *e)
 {
 	printf("usage: %s wait [OPTIONS] [NAME]\n\n"
@@ -54,7 +30,7 @@ int cmd_help_wait(const struct cmd_ctx *cx, bool full, struct err *e)
 	       "64 KiB of output count. With --timeout also for a guest that does not run yet.\n\n"
 	       "Exit code: 0 it powered off, or the line came; 1 it ended otherwise, or without the line;\n"
 	       "2 it took too long.\n\n", cx->prog);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &wait_table, full);
 	return cmd_flush(e);
 }
 
@@ -220,7 +196,7 @@ static int wait_guest(const struct wait_options *o, struct err *e)
 int cmd_wait(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 {
 	struct wait_options o = { 0 };
-	int flushed, ret = ctl_options(&table, &o.sel, true, argc, argv, e);
+	int flushed, ret = ctl_options(&wait_table, &o.sel, true, argc, argv, e);
 
 	if (ret > 0)
 		ret = cmd_help_wait(cx, false, e);

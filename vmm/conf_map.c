@@ -109,8 +109,8 @@ void conf_map(const struct vm_config *c, const struct layout *l, FILE *to)
 	for (unsigned int i = 0; i < m.nr; i++)
 		print(&m.row[i], digits, to);
 	if (s->shared)
-		print(&(struct row){ s->shared, s->shared, false, "shared half: the guest finds all devices "
-				     "here,", " and what it shares of its RAM" }, digits, to);
+		print(&(struct row){ s->shared, s->shared, false, "shared half",
+				     ": the devices, and what the guest shares" }, digits, to);
 	fprintf(to, "\nEntry point 0x%" PRIx64 ", devicetree 0x%" PRIx64 "\n", l->load.plan.pc,
 		l->load.dtb_ipa);
 }

@@ -131,12 +131,26 @@ static bool scan_string(struct scan *s)
 			   "the end of the line goes on in the next)");
 }
 
+/* A NUL would end the text for libConfuse, in the middle of whatever it is at. */
+static bool is_text(const struct scan *s)
+{
+	struct scan to = *s;
+
+	for (; to.p < to.end; to.p++) {
+		if ((unsigned char)*to.p < ' ' && (!*to.p || !strchr("\t\r\n", *to.p)))
+			return complain(&to, "a control character: a config file is text");
+		to.line += *to.p == '\n';
+	}
+	return true;
+}
+
 /*
  * Makes the text that libConfuse sees: without comments, with its variables disarmed, with all
- * strings closed, and without characters that it would drop in silence.
+ * strings and sections closed, and without characters that it would drop in silence.
  */
 static bool scan(struct scan *s)
 {
+	unsigned int depth = 0, open_line = 1;
 	bool good = true;
 
 	while (good && s->p < s->end) {
@@ -146,26 +160,27 @@ static bool scan(struct scan *s)
 			good = scan_comment(s);
 		} else if (c == '"' || c == '\'') {
 			good = scan_string(s);
-		} else if ((unsigned char)c < ' ' && !strchr("\t\r\n", c ? c : 1)) {
-			good = complain(s, "a control character: a config file is text");
 		} else if (c == '*' || (c == '+' && at(s, 1) != '=')) {
 			good = complain(s, c == '*' ? "* must stand in quotes" :
 					"+ must stand in quotes, or before = to add to a list");
 		} else if (is_word(c)) {
-			for (; s->p < s->end && is_word(*s->p); copy(s)) {
+			for (; s->p < s->end && is_word(*s->p); copy(s))
 				if (*s->p == '|')
 					return complain(s, "| must stand in quotes");
-				if ((unsigned char)*s->p < ' ')
-					return complain(s, "a control character: a config file is "
-							   "text");
-			}
 		} else {
+			if (c == '{' && !depth++)
+				open_line = s->line;
+			depth -= c == '}' && depth;
 			copy(s);
 			if (c == '+')
 				copy(s);
 		}
 	}
 	*s->out = '\0';
+	if (good && depth) {
+		s->line = open_line;
+		return complain(s, "what begins with the { in this line has no end: a } is missing");
+	}
 	return good;
 }
 
@@ -537,7 +552,7 @@ static void tell_syntax(const struct conf_sink *sink)
 		{ "missing opening brace", "write SECTION { KEY = VALUE }" },
 		{ "missing equal sign", "write KEY = VALUE" },
 		{ "unexpected closing brace", "one } too many" },
-		{ "premature end", "is a } missing, or a value?" },
+		{ "premature end", "something is missing" },
 		{ "unexpected token", "a value with blanks or one of \" ' = { } ( ) + , * # needs "
 				      "quotes" },
 		{ "attempt to append", "it takes one value: write =" },
@@ -587,7 +602,7 @@ void conf_parse(const struct opt_table *t, const char *text, size_t len,
 		sink->error(sink->ctx, 0, "out of memory");
 		goto out;
 	}
-	if (!scan(&sc))
+	if (!is_text(&sc) || !scan(&sc))
 		goto out;
 	while (!run(s, t, clean, NULL) && rd.unknown) {
 		tell_unknown(s, sink);

@@ -57,7 +57,7 @@ static int put_text(struct writer *w, const char *text)
 	for (; *text; text++) {
 		if (*text == '\t')
 			n += fprintf(w->to, "\\t");
-		else if ((unsigned char)*text < ' ' || *text == 0x7f)
+		else if ((unsigned char)*text < ' ')
 			fail(w, -EINVAL, "a value has a control character, which cannot be in a config "
 			     "file");
 		else if (*text == '%')

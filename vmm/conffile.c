@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -56,13 +55,9 @@ void conf_error(struct conf *f, int file, unsigned int line, const char *msg)
 	if (f->nr_errs == CONF_MAX_ERRORS - 1)
 		msg = "and more errors, which are not shown";
 	copy = strdup(msg);
-	/* what a section was made into is nothing that the user wrote */
-	for (char *p = copy; p && *p; p++) {
-		if (*p == OPT_SEP)
-			*p = ',';
-		else if ((unsigned char)*p < ' ' || *p == 0x7f)
+	for (char *p = copy; p && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = '?';
-	}
 	f->err[f->nr_errs++] = (struct conf_err){ file, line, copy };
 }
 
@@ -123,15 +118,12 @@ static void no_memory(struct conf *f)
 
 /* ---- from what is written to what is meant --------------------------------------------------- */
 
+/* Not from the passwd file: a static program cannot ask all the sources of the host's. */
 static const char *home(void)
 {
 	const char *dir = getenv("HOME");
-	const struct passwd *pw;
 
-	if (dir && *dir)
-		return dir;
-	pw = getpwuid(getuid());
-	return pw ? pw->pw_dir : NULL;
+	return dir && *dir ? dir : NULL;
 }
 
 /* %h, %n, %i and %%, as systemd has them; NULL: an error was told. */
@@ -173,7 +165,7 @@ static char *expand(struct conf *f, unsigned int line, const char *text)
 			continue;
 		}
 		if (text[1] == 'h')
-			snprintf(msg, sizeof(msg), "%%h: this user has no home folder: set HOME");
+			snprintf(msg, sizeof(msg), "%%h: HOME is not set: set it, or write the whole path");
 		else
 			snprintf(msg, sizeof(msg), "%%%.1s is unknown: %%h is the home folder, %%n the "
 				 "name, %%i the instance; write %%%% for a percent sign", text + 1);
@@ -740,6 +732,18 @@ static char *join_words(const struct conf_set *s)
 	return text;
 }
 
+/* An error that quotes what a section was made into: that is nothing the user wrote. */
+static void section_error(struct conf *f, const struct conf_set *s, const char *msg)
+{
+	const char *quote = strstr(msg, "\"?"), *end = quote ? strchr(quote + 1, '"') : NULL;
+	char text[sizeof(((struct err *)NULL)->msg) + 16];
+
+	/* err_set() made a ? of the separator */
+	if (end)
+		snprintf(text, sizeof(text), "%.*sthis section%s", (int)(quote - msg), msg, end + 1);
+	conf_error(f, s->file, s->line, end ? text : msg);
+}
+
 static void apply_words(struct conf *f, struct opt_state *st, void *base, const struct conf_set *s)
 {
 	char shown[CONF_TITLE_MAX + 40], *text;
@@ -757,7 +761,7 @@ static void apply_words(struct conf *f, struct opt_state *st, void *base, const 
 		conf_error(f, s->file, s->line, "out of memory");
 	else if (opt_set(f->t, st, base, s->opt, shown, !text[1] && s->opt->flags & OPT_OPTIONAL ?
 			 NULL : text, &e) < 0)
-		conf_error(f, s->file, s->line, e.msg);
+		section_error(f, s, e.msg);
 	free(text);
 }
 

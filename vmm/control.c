@@ -25,6 +25,7 @@
 
 #define NSEC_PER_MSEC	UINT64_C(1000000)
 #define LINES_PER_TURN	16	/* of one client: others want the loop, too */
+#define ACCEPTS_PER_TURN 16
 #define PUMP_CHUNK	4096
 #define PUMPS_PER_TURN	8
 #define LAST_WORDS_MS	100
@@ -366,7 +367,8 @@ static void request(struct client *c, const json_t *req)
 		refuse(c, NULL, -EINVAL, "a request is a JSON object");
 		return;
 	}
-	if (id && !json_is_integer(id) && (!json_is_string(id) || json_string_length(id) > ID_MAX)) {
+	if (id && !json_is_integer(id) &&
+	    (!json_is_string(id) || json_string_length(id) > ID_MAX)) {
 		refuse(c, NULL, -EINVAL, "\"id\" is a number or a string of at most 64 bytes");
 		return;
 	}
@@ -495,6 +497,20 @@ static bool allowed(struct control *ctl, int fd)
 	return false;
 }
 
+/* Clients that have left, and whose turn has not come yet, take no room. */
+static void sweep(struct control *ctl)
+{
+	struct client *c, *next;
+
+	for (c = ctl->clients; c; c = next) {
+		struct pollfd p = { .fd = c->src.fd };
+
+		next = c->next;
+		if (poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR))
+			drop(c);
+	}
+}
+
 static void take(struct control *ctl, int fd)
 {
 	static const char full[] = "{\"v\":1,\"ok\":false,\"errno\":11,"
@@ -505,6 +521,8 @@ static void take(struct control *ctl, int fd)
 		close(fd);
 		return;
 	}
+	if (ctl->nr_clients == ctl->limits.clients)
+		sweep(ctl);
 	if (ctl->nr_clients < ctl->limits.clients)
 		c = calloc(1, sizeof(*c));
 	if (!c) {
@@ -532,12 +550,14 @@ static void take(struct control *ctl, int fd)
 static void on_accept(struct loop_src *src, uint32_t events)
 {
 	struct control *ctl = container_of(src, struct control, accept_src);
-	int fd = usock_accept(src->fd);
+	int fd = 0;
 
 	(void)events;
-	if (fd >= 0) {
+	for (unsigned int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		fd = usock_accept(src->fd);
+		if (fd < 0)
+			break;
 		take(ctl, fd);
-		return;
 	}
 	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS) {
 		ctl->deaf = true;

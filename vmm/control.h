@@ -10,14 +10,14 @@
  * others by struct control_ops:
  *
  *	wait		answered at once; a second line says how the guest ended
- *	console		answered at once; then the connection is the console, byte by byte: first what
- *			is left of the last 64 KiB of output, then what comes. "input":true: what the
- *			client sends is typed; "replay":false: only what comes; "follow":false:
- *			only what is left
+ *	console		answered at once; then the connection is the console, byte by byte: first
+ *			what is left of the last 64 KiB of output, then what comes. "input":true:
+ *			what the client sends is typed; "replay":false: only what comes;
+ *			"follow":false: only what is left
  *
  * All of it runs on the loop's thread and never waits: a client that is slow, silent or talks
- * nonsense is its own problem. What a client can make us keep is bounded: a line, an answer. Viewers
- * of the console share one log; who falls behind misses the oldest.
+ * nonsense is its own problem. What a client can make us keep is bounded: a line, an answer.
+ * Viewers of the console share one log; who falls behind misses the oldest.
  */
 #ifndef VMM_CONTROL_H
 #define VMM_CONTROL_H

@@ -20,8 +20,6 @@
 #define CHUNK		SZ_64K
 #define NSEC_PER_MSEC	UINT64_C(1000000)
 
-const char *const ctl_groups[1] = { "Options" };
-
 /* ---- the connection -------------------------------------------------------------------------- */
 
 int ctl_connect(struct ctl_conn *c, const char *name, struct err *e)
@@ -219,22 +217,6 @@ const char *ctl_str(const json_t *o, const char *key)
 	const char *s = json_string_value(json_object_get(o, key));
 
 	return s ? s : "";
-}
-
-void ctl_print(FILE *f, int width, const char *text)
-{
-	int n = 0;
-
-	for (; *text; text++, n++)
-		putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, f);
-	fprintf(f, "%*s", MAX(width - n, 0), "");
-}
-
-void ctl_dump(json_t *o)
-{
-	json_dumpf(o, stdout, JSON_INDENT(2));
-	putchar('\n');
-	json_decref(o);
 }
 
 /* ---- which guests ---------------------------------------------------------------------------- */

@@ -5,8 +5,7 @@
 
 #include <stdio.h>
 
-#include "vmm/core/opt.h"
-#include "vmm/core/types.h"
+#include "vmm/ctl_options.h"
 
 struct cmd_ctx;
 struct json_t;
@@ -59,29 +58,6 @@ const char *ctl_str(const struct json_t *o, const char *key);
 void ctl_print(FILE *f, int width, const char *text);
 /** ctl_dump() - print JSON on stdout; takes @o over */
 void ctl_dump(struct json_t *o);
-
-/**
- * struct ctl_sel - which guests a command is for: first member of what its options fill
- * @name: the last of --name NAME and of the word that is no option
- */
-struct ctl_sel {
-	bool all, help;
-	char *name;
-};
-
-/* Rows of a table of options, whose base object begins with a struct ctl_sel. */
-#define CTL_OPT_NAME { .name = "name", .letter = 'n', .arg = "NAME", .help = "of the guest", \
-		       .parse = opt_string, .offset = offsetof(struct ctl_sel, name) }
-#define CTL_OPT_ALL { .name = "all", .letter = 'a', .flags = OPT_FLAG, .help = "all guests", \
-		      .parse = opt_flag, .offset = offsetof(struct ctl_sel, all) }
-#define CTL_OPT_HELP { .name = "help", .letter = 'h', .flags = OPT_FLAG, .help = "list the options", \
-		       .parse = opt_flag, .offset = offsetof(struct ctl_sel, help) }
-
-extern const char *const ctl_groups[1];
-
-/** CTL_TABLE() - a table of options with one group */
-#define CTL_TABLE(options, command) { .opt = options, .nr = ARRAY_SIZE(options), \
-	.group = ctl_groups, .nr_groups = 1, .word = "name", .hint = "see realmtool " command " --help" }
 
 /**
  * ctl_options() - parse the options of a command

@@ -26,7 +26,8 @@ static int piece(struct ctl_map *m, uint64_t bytes, unsigned int first, const js
 		     *twice = json_object_get(r, "twice");
 	size_t nr = json_array_size(private);
 
-	if (!nr || nr != json_array_size(backed) || nr != json_array_size(twice) || nr > m->nr - first)
+	if (!nr || nr != json_array_size(backed) || nr != json_array_size(twice) ||
+	    nr > m->nr - first)
 		return -EPROTO;
 	m->known &= json_is_true(json_object_get(r, "known"));
 	for (size_t i = 0; i < nr; i++) {

@@ -14,7 +14,9 @@
 #include "vmm/core/err.h"
 #include "vmm/core/usock.h"
 
-#define SUFFIX ".sock"
+#define SUFFIX		".sock"
+#define BUSY_TRIES	300	/* three seconds */
+#define BUSY_US		10000
 
 static int dir_path(enum ctl_dir dir, char path[CTL_PATH_MAX])
 {
@@ -81,7 +83,7 @@ int ctl_lock(enum ctl_dir dir, bool create, struct err *e)
 		return err_set(e, -EPERM, "the folder %s must belong to this user, and nobody else may "
 			       "write into it", path);
 	}
-	/* Where there are no locks (some network file systems) the race that they close is small. */
+	/* Some network file systems have no locks; the race that these close is small. */
 	while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
 		;
 	return fd;
@@ -191,13 +193,19 @@ int ctl_find(const char *name, struct err *e)
 	struct err ignored;
 
 	for (enum ctl_dir d = 0; d < CTL_NR_DIRS; d++) {
-		int fd, lock;
+		int fd = -EAGAIN, lock;
 
 		if (ctl_path(d, name, path) < 0)
 			continue;
-		lock = ctl_lock(d, false, &ignored);
-		fd = connect_or_clean(path, lock >= 0);
-		ctl_unlock(lock);
+		/* it is there, and has not yet taken those that came before us */
+		for (unsigned int i = 0; i < BUSY_TRIES; i++) {
+			lock = ctl_lock(d, false, &ignored);
+			fd = connect_or_clean(path, lock >= 0);
+			ctl_unlock(lock);
+			if (fd != -EAGAIN)
+				break;
+			usleep(BUSY_US);
+		}
 		if (fd >= 0)
 			return fd;
 		if (fd != -ENOENT)

@@ -15,9 +15,10 @@ static pthread_mutex_t rim_lock = PTHREAD_MUTEX_INITIALIZER;
 #include <linux/virtio_balloon.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "vfio/dma.h"
+#include "vfio/pci.h"
 #include "virtio/virtio.h"
 #include "vmm/board/flash.h"
 #include "vmm/devices.h"
@@ -419,6 +420,43 @@ static json_t *realm_metrics(struct machine *m)
 	return o;
 }
 
+static json_t *dma_metrics(struct machine *m)
+{
+	const struct dma_stat *st = dma_stat(m->dma);
+	json_t *o = json_object();
+
+	set_u64(o, "maps", st->maps);
+	set_u64(o, "unmaps", st->unmaps);
+	set_u64(o, "mappings", st->mappings);
+	set_u64(o, "splits", st->splits);
+	set_u64(o, "pinned", st->pinned);
+	set_u64(o, "pinned_peak", st->peak);
+	return o;
+}
+
+static json_t *assigned_metrics(struct machine *m)
+{
+	static const char *const irq[] = {
+		[VFIO_PCI_NO_IRQ] = "none", [VFIO_PCI_INTX] = "INTx", [VFIO_PCI_MSI] = "MSI",
+		[VFIO_PCI_MSIX] = "MSI-X",
+	};
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < m->nr_assigned; i++) {
+		const struct vfio_pci_stat *st = vfio_pci_stat(m->assigned[i]);
+		uint32_t how = st->irq;
+		json_t *o = json_object();
+
+		set_str(o, "name", vfio_pci_name(m->assigned[i]));
+		set_str(o, "irq", how < ARRAY_SIZE(irq) ? irq[how] : NULL);
+		set_u64(o, "vectors", st->vectors);
+		set_u64(o, "bar_exits", st->bar_exits);
+		set_u64(o, "config_exits", st->cfg_exits);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 static int do_metrics(struct session *s, const json_t *req, json_t **out, struct err *e)
 {
 	struct machine *m = running(s, e);
@@ -435,6 +473,10 @@ static int do_metrics(struct session *s, const json_t *req, json_t **out, struct
 		json_object_set_new(r, "realm", realm_metrics(m));
 	json_object_set_new(r, "devices", device_metrics(m));
 	json_object_set_new(r, "uarts", uart_metrics(m));
+	if (m->dma) {
+		json_object_set_new(r, "dma", dma_metrics(m));
+		json_object_set_new(r, "assigned", assigned_metrics(m));
+	}
 	b = balloon(s, &none);
 	if (b)
 		json_object_set_new(r, "balloon", balloon_stats(b));
@@ -468,17 +510,18 @@ static int do_regions(struct session *s, const json_t *req, json_t **out, struct
 	region(list, "UARTs", MAP_UART_BASE, MAP_UART_COUNT * MAP_UART_STRIDE);
 	region(list, "RTC", MAP_RTC_BASE, MAP_RTC_SIZE);
 	region(list, "flash", MAP_FLASH_BASE, m->flash ? flash_size(m->flash) : 0);
-	if (!config_pci(s->cfg))
+	if (m->nr_virtio && m->virtio[0].mmio)
 		region(list, "virtio-mmio", MAP_VIRTIO_BASE, m->nr_virtio * MAP_VIRTIO_STRIDE);
 	if (m->gic.its)
 		region(list, "GIC ITS", m->gic.its_base, MAP_GITS_SIZE);
 	region(list, "GIC redistributors", m->gic.redist, m->gic.redist_size);
 	region(list, "GIC distributor", MAP_GICD_BASE, MAP_GICD_SIZE);
-	if (config_pci(s->cfg)) {
+	if (m->pci.mem.size) {
 		region(list, "PCI configuration", MAP_ECAM_BASE, MAP_ECAM_SIZE);
-		region(list, "PCI memory", MAP_PCI_MEM_BASE, MAP_PCI_MEM_END - MAP_PCI_MEM_BASE);
+		region(list, "PCI memory", m->pci.mem.base, m->pci.mem.size);
 	}
 	region(list, "RAM", s->cfg->mem_base, s->cfg->mem);
+	region(list, "PCI memory, 64-bit", m->pci.mem64.base, m->pci.mem64.size);
 	r = json_pack("{siso}", "ipa_bits", m->realm.split.bits, "regions", list);
 	set_u64(r, "shared_bit", m->realm.split.shared);
 	set_u64(r, "ram_base", s->cfg->mem_base);
@@ -525,7 +568,7 @@ static int do_map(struct session *s, const json_t *req, json_t **out, struct err
 	core = malloc(ALIGN_UP(len, page) / page);
 	if (!core)
 		return err_set(e, -ENOMEM, "out of memory");
-	known = mincore(m->realm.shared + (base - s->cfg->mem_base), len, core) == 0;
+	known = realm_resident(&m->realm, base, len, core) == 0;
 	private = json_array();
 	there = json_array();
 	twice = json_array();
@@ -674,7 +717,8 @@ int ctl_vm_open(struct session *s, struct err *e)
 	s->ctl.ops = (struct control_ops){ on_request, on_input, s };
 	if (!s->cfg->name)
 		return 0;
-	ret = control_open(&s->loop, s->cfg->name, s->cfg->lkvm, &s->ctl.ops, NULL, &s->ctl.control, e);
+	ret = control_open(&s->loop, s->cfg->name, s->cfg->lkvm, &s->ctl.ops, NULL,
+			   &s->ctl.control, e);
 	if (ret == -EBUSY || ret == -EINVAL)
 		return ret;
 	if (ret < 0)

@@ -182,13 +182,14 @@ static int connect_passt(struct net_host *nh, struct err *e)
 
 /*
  * passt tells the guest of frames of 64 KiB unless it is told otherwise. Where the bounce pool of a
- * realm is small (max_request() in machine.c) such a frame would find no room.
+ * realm is small (max_request() in machine.c) such a frame would find no room, or does not fit into
+ * the buffers that the guest uses then (SCARCE_POOL in net.c).
  */
 static unsigned int passt_mtu(const struct cfg_net *n, const struct vm_config *c)
 {
-	if (n->mtu || c->mode == MODE_PLAIN || c->swiotlb_mib || c->mem_base + c->mem > 4 * SZ_1G)
-		return n->mtu;
-	return ETH_DATA_LEN;
+	bool small = c->swiotlb_mib ? c->swiotlb_mib < 32 : c->mem_base + c->mem <= 4 * SZ_1G;
+
+	return n->mtu || c->mode == MODE_PLAIN || !small ? n->mtu : ETH_DATA_LEN;
 }
 
 static int start_passt(struct net_host *nh, const struct vm_config *c, struct err *e)
@@ -232,6 +233,8 @@ static int start_passt(struct net_host *nh, const struct vm_config *c, struct er
 		ret = netif_stream_new(sv[0], "passt", &nh->nif, e);
 	if (ret < 0)
 		close(sv[0]);
+	else if (passt_mtu(n, c))
+		nh->nif->mtu = passt_mtu(n, c);
 	return ret;
 }
 

@@ -645,7 +645,7 @@ static const struct opt options[] = {
 	/* Boot */
 	{ .name = "kernel", .letter = 'k', .group = G_BOOT, .arg = "FILE", .key = "boot.kernel",
 	  .help = "kernel: Image, Image.gz, zboot or a flat image",
-	  .text = "The first word that is no option is the kernel too.",
+	  .text = "The first word that is no option and names no config file is the kernel too.",
 	  .parse = opt_string, TO(kernel), .path = "" },
 	{ .name = "initrd", .letter = 'i', .group = G_BOOT, .arg = "FILE", .key = "boot.initrd",
 	  .help = "initial RAM disk",
@@ -803,6 +803,7 @@ static const struct opt options[] = {
 	/* Running */
 	{ .name = "name", .group = G_RUNNING, .arg = "NAME", .key = "machine.name",
 	  .help = "name of the guest (default guest-PID)",
+	  .text = "With a config file the default is that file's name.",
 	  .parse = take_name, TO(name) },
 	{ .name = "no-reboot", .group = G_RUNNING, .flags = OPT_FLAG, .key = "run.no-reboot",
 	  .help = "end with 0 when the guest resets",

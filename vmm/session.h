@@ -57,7 +57,7 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 
 /** session_input() - bytes for terminal @n from a viewer of the console: how many were taken */
 size_t session_input(struct session *s, unsigned int n, const void *buf, size_t len);
-/** session_measure() - the measurement of this launch, from the files that are still open; any thread */
+/** session_measure() - of this launch, from the files that are still open; any thread */
 int session_measure(struct session *s, struct measurement *m, struct err *e);
 
 /** session_gdb_start() - start the debugger's server; a machine exists, its vCPUs do not run */

@@ -51,22 +51,21 @@ convert()
 
 bind 10.0 vfio-pci
 convert none
-convert iommufd --vfio-pci 10.0 --vfio-backend iommufd
-convert group --vfio-pci 10.0 --vfio-backend group
-convert static --vfio-pci 10.0 --vfio-dma static
+convert iommufd --vfio-pci 00:10.0 --vfio-backend iommufd
+convert group --vfio-pci 00:10.0 --vfio-backend group
+convert static --vfio-pci 00:10.0 --vfio-dma static
 
 # the disk, in the host
 bind 09.0 nvme
 sh ./nvme rt-apart $seconds >out/logs/host 2>&1
 results host out/logs/host
 
-# pinned PID NAME: what the kernel has pinned for this realm, and what of its memory is shared: of both
-# sides' mappings the one by the name of shared memory
+# pinned NAME: what is pinned for the devices of this guest, and how much of its memory is shared
 pinned()
 {
-	./realmtool stat --json -n bench >out/logs/$2.stat 2>&1 || return
-	for k in pinned_bytes shared_bytes; do
-		sed -n "s/.*\"$k\": *\([0-9]*\).*/$2.$k=\1/p" out/logs/$2.stat | head -n 1 >>$raw
+	./realmtool stat --json -n bench >out/logs/$1.stat 2>&1 || return
+	for k in pinned shared; do
+		tr -d " \n" <out/logs/$1.stat | sed -n "s/.*\"$k\":\([0-9]*\).*/$1.$k=\1\n/p" >>$raw
 	done
 }
 
@@ -76,14 +75,14 @@ disk()
 	name=$1
 	shift
 	bind 09.0 vfio-pci
-	timeout 300 ./realmtool run --name bench -c 1 -m 512 -k Image -i initrd "$@" --vfio-pci 09.0 \
+	timeout 300 ./realmtool run --name bench -c 1 -m 512 -k Image -i initrd "$@" --vfio-pci 00:09.0 \
 		-p "console=ttyS0 panic=-1 quiet rt.test=nvme rt.serial=rt-apart rt.seconds=$seconds" \
 		>out/logs/$name 2>out/logs/$name.err &
 	pid=$!
 	while kill -0 $pid 2>/dev/null && ! grep -q 'RT: still' out/logs/$name; do
 		sleep 0.5
 	done
-	pinned $pid $name
+	pinned $name
 	wait $pid || cat out/logs/$name.err
 	results $name out/logs/$name
 }

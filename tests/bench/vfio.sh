@@ -79,8 +79,8 @@ awk -F= '
 		}
 		printf "one: in one piece; many: in pieces of 4 KiB; first: pages that nobody used before\n"
 		printf "\nmemory pinned for the realm with the nvme: %s bytes, shared: %s bytes, ratio %s\n",
-			fig("realm.pinned_bytes"), fig("realm.shared_bytes"),
-			ratio("realm.pinned_bytes", "realm.shared_bytes")
+			fig("realm.pinned"), fig("realm.shared"),
+			ratio("realm.pinned", "realm.shared")
 	}' "$out/raw.txt" | tee "$out/report.txt"
 [ "$rc" = 0 ] || tell "some runs failed: see above, and $out/logs"
 exit "$rc"

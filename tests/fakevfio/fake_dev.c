@@ -36,6 +36,7 @@ void fake_dev_init(struct fake_dev *f, const char *name, uint16_t vendor, uint16
 		   uint32_t class)
 {
 	memset(f, 0, sizeof(*f));
+	pthread_mutex_init(&f->lock, NULL);
 	f->name = name;
 	f->fd = -1;
 	f->cfg_size = 256;
@@ -222,25 +223,28 @@ const char *fake_dev_destroy(struct fake_dev *f)
 	return left;
 }
 
-/* ---- devices ----------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static void pm_cap(struct fake_dev *f, unsigned int off)
 {
-	static const uint8_t body[6] = { 0x03, 0x00, 0x08, 0x00 };	/* version 3, no soft reset */
+	/* version 3, no soft reset */
+	static const uint8_t body[6] = { 0x03, 0x00, 0x08, 0x00 };
 
 	fake_dev_cap(f, off, PCI_CAP_ID_PM, body, 8);
 	f->wmask[off + PCI_PM_CTRL] = PCI_PM_CTRL_STATE_MASK;
 }
 
-static void exp_cap(struct fake_dev *f, unsigned int off)
+static void exp_cap(struct fake_dev *f, unsigned int off, unsigned int version)
 {
 	fake_dev_cap(f, off, PCI_CAP_ID_EXP, NULL, 0);
-	fake_dev_put(f, off + PCI_EXP_FLAGS, 2, 2 | PCI_EXP_TYPE_ENDPOINT << 4);
+	fake_dev_put(f, off + PCI_EXP_FLAGS, 2, version | PCI_EXP_TYPE_ENDPOINT << 4);
 	fake_dev_put(f, off + PCI_EXP_DEVCAP, 4, PCI_EXP_DEVCAP_FLR | PCI_EXP_DEVCAP_RBER);
 	fake_dev_put(f, off + PCI_EXP_DEVCTL, 2, 0x2810);
 	fake_dev_put(f, off + PCI_EXP_LNKCAP, 4, 0x411);
 	fake_dev_put(f, off + PCI_EXP_LNKSTA, 2, 0x11);
-	fake_dev_put(f, off + PCI_EXP_DEVCAP2, 4, PCI_EXP_DEVCAP2_LTR | PCI_EXP_DEVCAP2_COMP_TMOUT_DIS);
+	if (version > 1)
+		fake_dev_put(f, off + PCI_EXP_DEVCAP2, 4,
+			     PCI_EXP_DEVCAP2_LTR | PCI_EXP_DEVCAP2_COMP_TMOUT_DIS);
 	f->wmask[off + PCI_EXP_DEVCTL] = f->wmask[off + PCI_EXP_DEVCTL + 1] = 0xff;
 	fake_dev_sealed(f);
 }
@@ -250,7 +254,7 @@ void fake_nvme(struct fake_dev *f)
 	fake_dev_init(f, "0000:00:04.0", 0x1b36, 0x0010, 0x010802);
 	fake_dev_bar(f, 0, 0x4000, PCI_BASE_ADDRESS_MEM_TYPE_64, RWM);
 	fake_dev_msix(f, 0x40, 65, 0, 0x2000, 0x3000, IRQ_PLAIN | VFIO_IRQ_INFO_NORESIZE);
-	exp_cap(f, 0x80);
+	exp_cap(f, 0x80, 2);
 	pm_cap(f, 0x60);
 	fake_dev_intx(f);
 }
@@ -265,7 +269,7 @@ void fake_e1000e(struct fake_dev *f)
 	fake_dev_rom(f, 0x40000, true);
 	pm_cap(f, 0xc8);
 	fake_dev_msi(f, 0xd0, PCI_MSI_FLAGS_64BIT, 0);
-	exp_cap(f, 0xe0);
+	exp_cap(f, 0xe0, 1);
 	fake_dev_msix(f, 0xa0, 5, 3, 0x0, 0x2000, IRQ_PLAIN | VFIO_IRQ_INFO_NORESIZE);
 	fake_dev_ext_cap(f, 0x100, PCI_EXT_CAP_ID_ERR, 0x48);
 	fake_dev_ext_cap(f, 0x140, PCI_EXT_CAP_ID_DSN, 12);
@@ -286,7 +290,8 @@ void fake_virtio_net(struct fake_dev *f)
 {
 	fake_dev_init(f, "0000:00:06.0", 0x1af4, 0x1041, 0x020000);
 	fake_dev_bar(f, 1, 0x1000, PCI_BASE_ADDRESS_SPACE_MEMORY, RWM);
-	fake_dev_bar(f, 4, 0x4000, PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH, RWM);
+	fake_dev_bar(f, 4, 0x4000, PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH,
+		     RWM);
 	fake_dev_msix(f, 0x98, 4, 1, 0, 0x800, IRQ_PLAIN);
 	virtio_cap(f, 0x84, 5, 0, 0, 20);
 	memset(f->wmask + 0x88, 0xff, 16);
@@ -312,9 +317,11 @@ bool fake_dev_fire(struct fake_dev *f, unsigned int index, unsigned int n)
 	struct fake_irq *q = &f->irq[index];
 	uint64_t one = 1;
 
-	if (n >= FAKE_DEV_VECTORS || q->fd[n] < 0 || (index == VFIO_PCI_INTX_IRQ_INDEX && q->masked))
+	bool level = index == VFIO_PCI_INTX_IRQ_INDEX;
+
+	if (n >= FAKE_DEV_VECTORS || q->fd[n] < 0 || (level && q->masked))
 		return false;
-	if (index == VFIO_PCI_INTX_IRQ_INDEX)
+	if (level)
 		q->masked = true;
 	return write(q->fd[n], &one, sizeof(one)) == sizeof(one);
 }
@@ -343,7 +350,8 @@ static int check_set(const struct fake_irq *q, const struct vfio_irq_set *set)
 		return -EINVAL;
 	if (set->start > q->count || set->count > q->count - set->start)
 		return -EINVAL;
-	if (!set->count && (data != VFIO_IRQ_SET_DATA_NONE || action != VFIO_IRQ_SET_ACTION_TRIGGER))
+	if (!set->count &&
+	    (data != VFIO_IRQ_SET_DATA_NONE || action != VFIO_IRQ_SET_ACTION_TRIGGER))
 		return -EINVAL;
 	return set->argsz - sizeof(*set) < set->count * one ? -EINVAL : 0;
 }
@@ -411,17 +419,26 @@ static bool fails(struct fake_dev *f)
 	return f->fail_at && !--f->fail_at;
 }
 
+/* A capability that lies in configuration space as a whole; tests make lists that do not end. */
+static unsigned int find_cap(const struct fake_dev *f, uint8_t id, unsigned int len)
+{
+	unsigned int at = f->cfg[PCI_CAPABILITY_LIST];
+
+	for (unsigned int i = 0; at && at <= 256 - len && i < 48; i++) {
+		if (f->cfg[at] == id)
+			return at;
+		at = f->cfg[at + PCI_CAP_LIST_NEXT];
+	}
+	return 0;
+}
+
 /* Registers and mappings can be reached: memory decoding is on, and the device awake. */
 static bool decodes(const struct fake_dev *f)
 {
-	bool awake = true;
+	unsigned int pm = find_cap(f, PCI_CAP_ID_PM, PCI_PM_SIZEOF);
 
-	for (unsigned int at = f->cfg[PCI_CAPABILITY_LIST]; at; at = f->cfg[at + PCI_CAP_LIST_NEXT])
-		if (f->cfg[at] == PCI_CAP_ID_PM) {
-			awake = !(f->cfg[at + PCI_PM_CTRL] & PCI_PM_CTRL_STATE_MASK);
-			break;
-		}
-	return awake && (f->cfg[PCI_COMMAND] & PCI_COMMAND_MEMORY);
+	return (f->cfg[PCI_COMMAND] & PCI_COMMAND_MEMORY) &&
+	       !(pm && (f->cfg[pm + PCI_PM_CTRL] & PCI_PM_CTRL_STATE_MASK));
 }
 
 /* As the kernel's: a mapping of a device that does not decode raises a signal. */
@@ -462,7 +479,7 @@ static int region_info(struct fake_dev *f, struct vfio_region_info *info)
 			memcpy(caps + sizeof(s), r->area, r->nr_areas * sizeof(r->area[0]));
 		}
 		if (r->msix_mappable) {
-			struct vfio_info_cap_header h = { VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1, 0 };
+			struct vfio_info_cap_header h = { VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1 };
 
 			memcpy(caps + len, &h, sizeof(h));
 			len += sizeof(h);
@@ -535,16 +552,15 @@ int fake_dev_ioctl(struct fake_dev *f, unsigned long req, void *arg)
 /* The MSI-X table cannot be reached through the file of the region. */
 static bool is_table(const struct fake_dev *f, unsigned int region, uint64_t off)
 {
-	for (unsigned int at = f->cfg[PCI_CAPABILITY_LIST]; at; at = f->cfg[at + PCI_CAP_LIST_NEXT]) {
-		uint32_t table = fake_dev_get(f, at + PCI_MSIX_TABLE, 4);
-		uint32_t nr = (fake_dev_get(f, at + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_QSIZE) + 1;
+	unsigned int at = find_cap(f, PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF);
+	uint32_t table, nr;
 
-		if (f->cfg[at] == PCI_CAP_ID_MSIX && (table & PCI_MSIX_TABLE_BIR) == region &&
-		    off >= (table & PCI_MSIX_TABLE_OFFSET) &&
-		    off < (table & PCI_MSIX_TABLE_OFFSET) + 16 * nr)
-			return true;
-	}
-	return false;
+	if (!at)
+		return false;
+	table = fake_dev_get(f, at + PCI_MSIX_TABLE, 4);
+	nr = (fake_dev_get(f, at + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_QSIZE) + 1;
+	return (table & PCI_MSIX_TABLE_BIR) == region && off >= (table & PCI_MSIX_TABLE_OFFSET) &&
+	       off < (uint64_t)(table & PCI_MSIX_TABLE_OFFSET) + 16 * nr;
 }
 
 static ssize_t access_region(struct fake_dev *f, void *buf, const void *src, size_t len, off_t off)
@@ -649,7 +665,7 @@ int fake_dev_munmap(struct fake_dev *f, void *addr, size_t len)
 	return -EINVAL;
 }
 
-/* ---- a device without a kernel around it ------------------------------------------------------- */
+/* ---- a device without a kernel around it ----------------------------------------------------- */
 
 static int sys_open(const struct vfio_sys *s, const char *path, int flags)
 {
@@ -658,7 +674,13 @@ static int sys_open(const struct vfio_sys *s, const char *path, int flags)
 
 static int sys_ioctl(const struct vfio_sys *s, int fd, unsigned long req, void *arg)
 {
-	return fake_dev_ioctl(s->ctx, req, arg);
+	struct fake_dev *f = s->ctx;
+	int ret;
+
+	pthread_mutex_lock(&f->lock);
+	ret = fake_dev_ioctl(f, req, arg);
+	pthread_mutex_unlock(&f->lock);
+	return ret;
 }
 
 static void *sys_mmap(const struct vfio_sys *s, size_t len, int prot, int flags, int fd, off_t off)
@@ -673,12 +695,24 @@ static int sys_munmap(const struct vfio_sys *s, void *addr, size_t len)
 
 static ssize_t sys_pread(const struct vfio_sys *s, int fd, void *buf, size_t len, off_t off)
 {
-	return fake_dev_pread(s->ctx, buf, len, off);
+	struct fake_dev *f = s->ctx;
+	ssize_t n;
+
+	pthread_mutex_lock(&f->lock);
+	n = fake_dev_pread(f, buf, len, off);
+	pthread_mutex_unlock(&f->lock);
+	return n;
 }
 
 static ssize_t sys_pwrite(const struct vfio_sys *s, int fd, const void *buf, size_t len, off_t off)
 {
-	return fake_dev_pwrite(s->ctx, buf, len, off);
+	struct fake_dev *f = s->ctx;
+	ssize_t n;
+
+	pthread_mutex_lock(&f->lock);
+	n = fake_dev_pwrite(f, buf, len, off);
+	pthread_mutex_unlock(&f->lock);
+	return n;
 }
 
 void fake_dev_open(struct fake_dev *f, struct vfio_device *d)

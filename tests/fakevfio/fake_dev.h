@@ -9,13 +9,14 @@
 
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <pthread.h>
 
 #include "vfio/vfio.h"
 
 #define FAKE_DEV_VECTORS	128	/* eventfds per kind of interrupt */
 #define FAKE_DEV_AREAS		4
 #define FAKE_DEV_MAPS		32
-#define FAKE_DEV_REGION_SHIFT	40	/* as in the kernel's driver: index << 40 is the file offset */
+#define FAKE_DEV_REGION_SHIFT	40	/* offset in the file, as the kernel has it */
 
 /**
  * struct fake_region - a region
@@ -90,6 +91,7 @@ struct fake_dev {
 		unsigned int region;
 	} map[FAKE_DEV_MAPS];
 	struct vfio_sys sys;
+	pthread_mutex_t lock;
 };
 
 /** fake_dev_init() - a type 0 function without BARs, interrupts and capabilities */
@@ -122,7 +124,7 @@ void fake_dev_sealed(struct fake_dev *f);
 
 /* Devices that are worth a name. Configuration spaces after what QEMU's devices have. */
 void fake_nvme(struct fake_dev *f);	/* BAR 0 of 16 KiB, MSI-X table in it at 0x2000 */
-void fake_e1000e(struct fake_dev *f);	/* BARs 0, 1, 3, I/O BAR 2, ROM, MSI, MSI-X, PCIe, AER, DSN */
+void fake_e1000e(struct fake_dev *f);	/* BARs 0, 1, 3, I/O BAR 2, ROM, MSI, MSI-X, AER */
 void fake_virtio_net(struct fake_dev *f); /* vendor capabilities, 64-bit BAR 4, MSI-X in BAR 1 */
 void fake_edu(struct fake_dev *f);	/* BAR 0 of 1 MiB, MSI, INTx */
 
@@ -142,7 +144,7 @@ ssize_t fake_dev_pwrite(struct fake_dev *f, const void *buf, size_t len, off_t o
 void *fake_dev_mmap(struct fake_dev *f, size_t len, int prot, int flags, off_t off);
 int fake_dev_munmap(struct fake_dev *f, void *addr, size_t len);
 
-/** fake_dev_open() - a struct vfio_device whose system calls all go to this device */
+/** fake_dev_open() - a struct vfio_device whose system calls, of any thread, go to this device */
 void fake_dev_open(struct fake_dev *f, struct vfio_device *d);
 
 #endif

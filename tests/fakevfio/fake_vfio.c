@@ -224,12 +224,33 @@ static void drop_maps(struct fake_vfio *f, uint64_t space)
 	f->nr_maps = n;
 }
 
+/* The last descriptor of a device is closed: its interrupts go (vfio_pci_core_disable()). */
+static void disable(struct fake_dev *d)
+{
+	for (unsigned int i = 0; i < VFIO_PCI_NUM_IRQS; i++) {
+		struct vfio_irq_set s = {
+			.argsz = sizeof(s),
+			.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = i,
+		};
+
+		if (d->irq[i].nr)
+			fake_dev_ioctl(d, VFIO_DEVICE_SET_IRQS, &s);
+	}
+}
+
 /* What close(2) did since the last call */
 static void reap(struct fake_vfio *f)
 {
-	for (unsigned int i = 0; i < NR_OBJS; i++)
-		if (f->obj[i].kind != FREE && !alive(&f->obj[i]))
-			f->obj[i].kind = FREE;
+	for (unsigned int i = 0; i < NR_OBJS; i++) {
+		struct fake_vfio_obj *o = &f->obj[i];
+
+		if (o->kind == FREE || alive(o))
+			continue;
+		if (o->kind == DEVICE && o->ready)
+			disable(o->fn->dev);
+		o->kind = FREE;
+	}
 	for (unsigned int i = 0; i < f->nr_maps;) {
 		uint64_t space = f->map[i].space;
 
@@ -721,12 +742,12 @@ static int bind(struct fake_vfio *f, struct fake_vfio_obj *o, struct vfio_device
 		return -EBADFD;
 	if (o->fn->taken || open_devices(f, -1, o->fn))
 		return -EINVAL;
+	/* iommu_device_claim_dma_owner(): a group has one owner, whoever of its functions came first */
 	if (!viable(f, o->fn->group))
-		return -EBUSY;
-	/* a group has one owner, whoever of its functions came first */
+		return -EPERM;
 	for (unsigned int i = 0; i < f->nr_fns; i++)
 		if (f->fn[i].group == o->fn->group && f->fn[i].taken)
-			return -EBUSY;
+			return -EPERM;
 	o->container = io->ino;
 	o->ready = true;
 	o->devid = b->out_devid = 100 + (o->fn - f->fn);

@@ -30,11 +30,11 @@ static u64 page(unsigned int n)
 	return (u64)area + n * PAGE;
 }
 
-static bool transfer(u64 src, u64 dst, u64 cmd)
+static bool transfer(u64 src, u64 dst, u32 len, u64 cmd)
 {
 	wr64(bar + E_SRC, src);
 	wr64(bar + E_DST, dst);
-	wr64(bar + E_COUNT, LEN);
+	wr64(bar + E_COUNT, len);
 	wr64(bar + E_CMD, CMD_START | cmd);
 	return wait_until(!(rd64(bar + E_CMD) & CMD_START), 10000);
 }
@@ -42,12 +42,26 @@ static bool transfer(u64 src, u64 dst, u64 cmd)
 /* Both end when the engine is done, whether it reached the memory or not. */
 static bool fetch(u64 addr)
 {
-	return transfer(addr, BUFFER, 0);
+	return transfer(addr, BUFFER, LEN, 0);
 }
 
 static bool store(u64 addr)
 {
-	return transfer(BUFFER, addr, CMD_TO_RAM);
+	return transfer(BUFFER, addr, LEN, CMD_TO_RAM);
+}
+
+/*
+ * Where a fault is expected one word is moved: it is one fault in the host's log, which shows no more
+ * than ten in five seconds.
+ */
+static bool fetch_word(u64 addr)
+{
+	return transfer(addr, BUFFER, 4, 0);
+}
+
+static bool store_word(u64 addr)
+{
+	return transfer(BUFFER, addr, 4, CMD_TO_RAM);
 }
 
 static void fill(u64 at, u64 seed)
@@ -98,7 +112,7 @@ static void test_shared(void)
 	      "DMA from memory and back");
 	check(holds(src, 0x1000), "the source is as it was");
 	/* the device has our data now; where nothing is it must not go */
-	check(store(fault(io(guest.ram_base + guest.ram_size + (64UL << 20)))),
+	check(store_word(fault(io(guest.ram_base + guest.ram_size + (64UL << 20)))),
 	      "DMA to behind the memory ends");
 	check(store(dst) && holds(dst, 0x1000), "and the next one works");
 }
@@ -115,21 +129,21 @@ static void test_private(void)
 		check(store(reached(page(DST))) && holds(dst, 0x3000),
 		      "a shared page is reached without the shared bit");
 	} else {
-		check(store(fault(page(DST))) && holds(dst, 0x4000),
+		check(store_word(fault(page(DST))) && holds(dst, 0x4000),
 		      "a shared page is not reached without the shared bit");
 	}
 	fill(page(PRIVATE), pattern);
-	store(fault(page(PRIVATE)));
+	store_word(fault(page(PRIVATE)));
 	check(holds(page(PRIVATE), pattern), "a private page is not written, lower half");
-	store(fixed ? io(page(PRIVATE)) : fault(io(page(PRIVATE))));
+	store_word(fixed ? io(page(PRIVATE)) : fault(io(page(PRIVATE))));
 	check(holds(page(PRIVATE), pattern), "a private page is not written, upper half");
 	fill(dst, 0);
-	fetch(fixed ? io(page(PRIVATE)) : fault(io(page(PRIVATE))));
+	fetch_word(fixed ? io(page(PRIVATE)) : fault(io(page(PRIVATE))));
 	store(dst);
-	check(!holds(dst, pattern), "a private page is not read, upper half");
-	fetch(fault(page(PRIVATE)));
+	check(rd32(dst) != (u32)pattern, "a private page is not read, upper half");
+	fetch_word(fault(page(PRIVATE)));
 	store(dst);
-	check(!holds(dst, pattern), "a private page is not read, lower half");
+	check(rd32(dst) != (u32)pattern, "a private page is not read, lower half");
 }
 
 static void test_back(void)
@@ -142,7 +156,7 @@ static void test_back(void)
 	if (!check_eq(ripas_set(page(BACK), page(BACK) + PAGE, RIPAS_RAM), 0, "taken back"))
 		return;
 	check(zero(page(BACK)), "it is zero");
-	store(fixed ? back : fault(back));
+	store_word(fixed ? back : fault(back));
 	check(zero(page(BACK)), "DMA does not come into it any more");
 	share((void *)page(BACK), PAGE);
 	fill(back, 0x7000);
@@ -166,7 +180,7 @@ static void test_part(void)
 		      "4 of its pages taken back"))
 		return;
 	fill(mid, 0x9000);
-	store(arg_has("static") ? io(mid) : fault(io(mid)));
+	store_word(arg_has("static") ? io(mid) : fault(io(mid)));
 	check(holds(mid, 0x9000), "they are out of reach");
 	fill(first, 0);
 	fill(last, 0);
@@ -179,7 +193,7 @@ static void test_part(void)
 	check(holds(last, 0x8000), "the rest still is");
 	check_eq(ripas_set(page(RANGE), page(RANGE + NR_RANGE), RIPAS_RAM), 0,
 		 "all of it taken back");
-	store(arg_has("static") ? first : fault(first));
+	store_word(arg_has("static") ? first : fault(first));
 	check(zero(page(RANGE)), "nothing of it is in reach");
 	check(holds(mid, 0x9000), "what was private already is as it was");
 }
@@ -204,6 +218,14 @@ static bool raise(u32 bits, u32 want)
 	return wait_until(wires - before >= want, 5000) && !wait_until(wires - before > want, 5);
 }
 
+/* In KVM an SPI is triggered by edges until the guest says otherwise; VFIO hears of the end of levels */
+static void gic_level(unsigned int intid)
+{
+	u64 reg = io(GICD) + 0xc00 + intid / 16 * 4UL;			/* GICD_ICFGR */
+
+	wr32(reg, rd32(reg) & ~(2U << intid % 16 * 2));
+}
+
 static void test_wire(void)
 {
 	u32 before, n;
@@ -211,6 +233,7 @@ static void test_wire(void)
 	if (!check(gic_init(), "GICv3 answers"))
 		return;
 	irq_hook = hook;
+	gic_level(INTID_SPI0 + SPI_INTX + slot);
 	gic_enable(INTID_SPI0 + SPI_INTX + slot);
 	irqs_on();
 	check(raise(1, 1), "the wire interrupts, once");

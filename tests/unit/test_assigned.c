@@ -117,16 +117,25 @@ static int clean_up(void **state)
 	return 0;
 }
 
-/* Return: what the RMM says: RSI_ACCEPT or RSI_REJECT */
-static uint64_t convert(struct fake_cpu *c, ipa_t base, ipa_t top, enum ripas_state state)
+/* Return: what the RMM says: RSI_ACCEPT or RSI_REJECT; *end: up to where it was done */
+static uint64_t convert_to(struct fake_cpu *c, ipa_t base, ipa_t top, enum ripas_state state,
+			   ipa_t *end)
 {
 	uint64_t x[18] = { RSI_IPA_STATE_SET, base, top, state };
 
 	fake_smc(c, x);
 	fake_expect_eq(x[0], RSI_SUCCESS);
-	if (x[2] == RSI_ACCEPT)
-		fake_expect_eq(x[1], top);
+	*end = x[2] == RSI_ACCEPT ? x[1] : base;
 	return x[2];
+}
+
+static uint64_t convert(struct fake_cpu *c, ipa_t base, ipa_t top, enum ripas_state state)
+{
+	ipa_t end;
+	uint64_t ret = convert_to(c, base, top, state, &end);
+
+	fake_expect_eq(end, ret == RSI_ACCEPT ? top : base);
+	return ret;
 }
 
 /* What the device reads there, if it does not fault. */
@@ -246,9 +255,11 @@ static void test_dma(void **state)
 	(void)state;
 	run(MODE_PLAIN, plain_dma);
 	run(MODE_EMULATED, realm_dma);
+	log_set_level(LOG_WARNING);
 	capture_begin();
 	run(MODE_EMULATED, no_room);
 	assert_non_null(strstr(capture_end(), "DMA"));
+	log_set_level(LOG_ERROR);
 }
 
 static void test_both(void **state)
@@ -495,6 +506,72 @@ static void fail_each(enum realm_mode mode)
 	assert_true(failed > calls / 2);
 }
 
+/*
+ * A guest that shares and takes back while calls fail: whatever the RMM says, a page that is
+ * private is out of the device's reach.
+ */
+static void wary(struct fake_cpu *c, void *ctx)
+{
+	static const struct {
+		ipa_t from, to;
+		enum ripas_state state;
+	} t[] = {
+		{ PAGE, PAGE + SZ_1M, RIPAS_EMPTY },
+		{ PAGE + SZ_1M, PAGE + 2 * SZ_1M, RIPAS_EMPTY },
+		{ PAGE + SZ_64K, PAGE + 2 * SZ_64K, RIPAS_RAM },
+		{ PAGE, PAGE + 2 * SZ_1M, RIPAS_RAM },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
+		ipa_t end;
+
+		convert_to(c, t[i].from, t[i].to, t[i].state, &end);
+		for (ipa_t at = t[i].from; at < t[i].to; at += SZ_4K) {
+			expect_fault(at);
+			if (at < end)
+				fake_expect(!fake_vfio_at(&host, at | SHARED) ==
+					    (t[i].state == RIPAS_RAM));
+			else if (t[i].state == RIPAS_EMPTY)
+				expect_fault(at | SHARED);
+		}
+	}
+	fake_poweroff(c);
+}
+
+static void each_call_fails_running(void **state)
+{
+	unsigned int calls = 0, lost = 0;
+
+	(void)state;
+	for (unsigned int n = 0; n <= calls; n++) {
+		enum machine_end end;
+		unsigned int before;
+		const char *wrong;
+
+		begin(MODE_EMULATED, wary);
+		create();
+		before = host.calls;
+		host.fail_at = n;
+		capture_begin();
+		end = rig_run(&rig);
+		capture_end();
+		assert_true(end == END_POWEROFF || (n && end == END_FAILED));
+		if (!n)
+			calls = host.calls - before;
+		lost += end == END_FAILED;
+		wrong = leave();
+		if (wrong)
+			fail_msg("call %u: %s", n, wrong);
+	}
+	/* two maps, three unmaps, two maps of the rest, resets */
+	assert_true(calls >= 7 + 2);
+	/*
+	 * What is shared and out of the devices' reach is the end: the two rests of a mapping, and a
+	 * mapping that stays where the one before it went.
+	 */
+	assert_int_equal(lost, 3);
+}
+
 static void each_call_fails(void **state)
 {
 	(void)state;
@@ -514,10 +591,11 @@ int main(void)
 		cmocka_unit_test_teardown(test_device_lost, clean_up),
 		cmocka_unit_test_teardown(test_refusals, clean_up),
 		cmocka_unit_test_teardown(each_call_fails, clean_up),
+		cmocka_unit_test_teardown(each_call_fails_running, clean_up),
 	};
 	int failed;
 
-	log_set_level(LOG_WARNING);
+	log_set_level(LOG_ERROR);
 	backend = VFIO_BACKEND_GROUP;
 	failed = cmocka_run_group_tests_name("group", tests, NULL, NULL);
 	backend = VFIO_BACKEND_IOMMUFD;

@@ -29,7 +29,7 @@ static char *text, *json;	/* what is printed of the last check */
 
 static const char *in_root(const char *path)
 {
-	static char full[160];
+	static char full[256];
 
 	snprintf(full, sizeof(full), "%s%s", root, path);
 	return full;
@@ -38,7 +38,7 @@ static const char *in_root(const char *path)
 /* The folders above it are made too. */
 static void put(const char *path, const char *contents)
 {
-	char full[160];
+	char full[256];
 	FILE *f;
 
 	snprintf(full, sizeof(full), "%s", in_root(path));
@@ -51,6 +51,12 @@ static void put(const char *path, const char *contents)
 	assert_non_null(f);
 	fputs(contents, f);
 	fclose(f);
+}
+
+/* A symbolic link; the folders above it are there. */
+static void put_link(const char *path, const char *to)
+{
+	assert_int_equal(symlink(to, in_root(path)), 0);
 }
 
 static int gone(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -404,6 +410,9 @@ static void linux_7_3(void **state)
 	assert_value("device.vfio.value", "true");
 	assert_true(says("VFIO", "and 2 groups"));
 	assert_value("device.iommufd.value", "true");
+	assert_value("device.assignable.value", "[]");
+	assert_true(says("assignable", "no PCI function is bound"));
+	assert_true(says("locked memory", "unlimited") || says("locked memory", "KiB"));
 	assert_value("device.tun.value", "true");
 	assert_value("device.vhost_net.value", "true");
 	assert_value("device.vhost_vsock.value", "false");
@@ -422,6 +431,88 @@ static void linux_7_3(void **state)
 	assert_int_equal(run(), 1);
 	assert_value("device.vfio.state", "\"note\"");
 	assert_true(says("VFIO", "no device is bound"));
+}
+
+/* Functions that are bound to vfio-pci, and which of them a guest could have. */
+static void assignable(void **state)
+{
+	static const struct {
+		const char *name, *driver;
+		int group;
+		const char *cdev;
+	} t[] = {
+		{ "0000:01:00.0", "vfio-pci", 7, "vfio0/dev" },
+		{ "0000:02:00.0", "nvme", 12, NULL },
+		{ "0000:03:00.0", "mlx5_vfio_pci", 13, "vfio1/uevent" },
+		{ "0000:04:00.0", "vfio-pci", 14, "vfio2/dev" },
+		{ "0000:04:00.1", "snd", 14, NULL },
+		{ "0000:05:00.0", "vfio-pci", 15, "vfio3/uevent" },
+		{ "0000:06:00.0", "vfio-pci", -1, "vfio4/uevent" },
+	};
+	char path[128], to[64];
+
+	(void)state;
+	put("/dev/vfio/vfio", "");
+	put("/dev/vfio/13", "");
+	put("/dev/vfio/devices/vfio0", "");
+	put("/dev/iommu", "");
+	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/uevent", t[i].name);
+		put(path, "");
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", t[i].name);
+		snprintf(to, sizeof(to), "../../drivers/%s", t[i].driver);
+		put_link(path, to);
+		if (t[i].group >= 0) {
+			snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/devices/%s",
+				 t[i].group, t[i].name);
+			put(path, "");
+			snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", t[i].name);
+			snprintf(to, sizeof(to), "../../../../kernel/iommu_groups/%d", t[i].group);
+			put_link(path, to);
+		}
+		if (t[i].cdev) {
+			snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/%s", t[i].name,
+				 t[i].cdev);
+			put(path, "");
+		}
+	}
+	assert_int_equal(run(), 1);
+	assert_value("device.assignable.value", "[\"0000:01:00.0\",\"0000:03:00.0\"]");
+	assert_value("device.assignable.state", "\"note\"");
+	assert_non_null(strstr(value("device.assignable.text"), "0000:01:00.0 (iommufd)"));
+	assert_non_null(strstr(value("device.assignable.text"), "0000:03:00.0 (group 13)"));
+	assert_non_null(strstr(value("device.assignable.text"), "0000:04:00.0 (the host uses others of "
+			       "its group: 0000:04:00.1 (driver snd))"));
+	assert_non_null(strstr(value("device.assignable.text"), "0000:05:00.0 (/dev/vfio/15: No such"));
+	assert_non_null(strstr(value("device.assignable.text"), "0000:06:00.0 (not behind an IOMMU)"));
+
+	assert_int_equal(remove(in_root("/dev/vfio/vfio")), 0);
+	assert_int_equal(remove(in_root("/dev/vfio/devices/vfio0")), 0);
+	assert_int_equal(run(), 1);
+	assert_value("device.assignable.value", "[]");
+}
+
+/* Many devices are cut at a whole name. */
+static void assignable_many(void **state)
+{
+	char path[128], to[64];
+
+	(void)state;
+	put("/dev/vfio/vfio", "");
+	put("/dev/vfio/7", "");
+	put("/sys/kernel/iommu_groups/7/type", "DMA\n");
+	for (unsigned int i = 0; i < 32; i++) {
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/0000:01:%02x.0/uevent", i);
+		put(path, "");
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/0000:01:%02x.0/driver", i);
+		put_link(path, "../../drivers/vfio-pci");
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/0000:01:%02x.0/iommu_group", i);
+		snprintf(to, sizeof(to), "../../../../kernel/iommu_groups/7");
+		put_link(path, to);
+	}
+	assert_int_equal(run(), 1);
+	assert_non_null(strstr(value("device.assignable.value"), "\"0000:01:0a.0\"]"));
+	assert_non_null(strstr(value("device.assignable.text"), "0000:01:0a.0 (group 7)"));
 }
 
 /* A CPU with nothing special, and a kernel with a gap here and there. */
@@ -655,6 +746,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(linux_6_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(linux_6_12, setup, teardown),
 		cmocka_unit_test_setup_teardown(linux_7_3, setup, teardown),
+		cmocka_unit_test_setup_teardown(assignable, setup, teardown),
+		cmocka_unit_test_setup_teardown(assignable_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(poor, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_irqfd, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_pages, setup, teardown),

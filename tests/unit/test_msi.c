@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -123,6 +124,50 @@ static void refused(void **state)
 	assert_int_equal(fake_routes(), 97);
 }
 
+/* A vCPU that sets up messages: KVM takes the whole table, so it is never seen half made. */
+static void *vcpu(void *arg)
+{
+	uint32_t who = *(const uint32_t *)arg;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	for (unsigned int i = 0; i < 200; i++) {
+		struct kvm_irq_routing_entry r;
+		int gsi[3];
+
+		for (unsigned int k = 0; k < ARRAY_SIZE(gsi); k++) {
+			gsi[k] = msi_alloc(&pb.msi);
+			msi_set(&pb.msi, gsi[k], PB_DOORBELL, who << 16 | i << 2 | k, who);
+		}
+		fake_expect_eq(msi_commit(&pb.msi, NULL), 0);
+		for (unsigned int k = 0; k < ARRAY_SIZE(gsi); k++) {
+			fake_expect(fake_route(gsi[k], &r));
+			fake_expect_eq(r.u.msi.data, who << 16 | i << 2 | k);
+			fake_expect_eq(r.u.msi.devid, who);
+			fake_expect_eq(msi_attach(&pb.msi, gsi[k], fd, NULL), 0);
+			eventfd_write(fd, 1);
+			fake_expect_eq(fake_gsi_count(gsi[k]), 1);
+			msi_detach(&pb.msi, gsi[k], fd);
+			msi_free(&pb.msi, gsi[k]);
+		}
+	}
+	close(fd);
+	return NULL;
+}
+
+static void two_at_once(void **state)
+{
+	static const uint32_t who[] = { 8, 16, 24 };
+	pthread_t t[ARRAY_SIZE(who)];
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(who); i++)
+		assert_int_equal(pthread_create(&t[i], NULL, vcpu, (void *)&who[i]), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(who); i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(msi_commit(&pb.msi, NULL), 0);
+	assert_int_equal(fake_routes(), MAP_NR_SPIS);
+}
+
 static void never_made(void **state)
 {
 	struct msi m = { 0 };
@@ -141,6 +186,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(fields, setup, teardown),
 		cmocka_unit_test_setup_teardown(attached, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_at_once, setup, teardown),
 		cmocka_unit_test(never_made),
 	};
 

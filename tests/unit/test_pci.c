@@ -242,6 +242,177 @@ static void places(void **state)
 		assert_int_equal(toys[i]->reg[0x18], i);
 }
 
+/* ---- functions with devices of their own, windows -------------------------------------------- */
+
+#define MEM64	0x800000000ULL
+
+/* The bus anew, with places kept free and a 64-bit window. */
+static void rebuild(unsigned int expected, unsigned int reserve, uint64_t mem64)
+{
+	struct irq_line line[PCI_NR_DEVICES];
+	struct err e;
+
+	for (unsigned int i = 0; i < PCI_NR_DEVICES; i++)
+		gic_level_line(&pb.gic, MAP_PCI_SPI + i, &line[i]);
+	pci_host_destroy(&pb.host);
+	memset(&pb.bus, 0, sizeof(pb.bus));
+	assert_int_equal(pci_host_init(&pb.host, &pb.bus, line, expected, reserve,
+				       mem64 ? MEM64 : 0, mem64, &e), 0);
+}
+
+/* A function whose BARs have these sizes; 64-bit ones are told by @is64's bits. */
+static struct toy *new_toy(const uint64_t *size, unsigned int nr, unsigned int is64)
+{
+	static const struct pci_ids ids = { .vendor = 1 };
+	struct toy *t = calloc(1, sizeof(*t));
+
+	pci_dev_init(&t->pci, &toy_ops, "own", &ids);
+	for (unsigned int i = 0; i < nr; i++)
+		if (size[i])
+			pci_add_bar(&t->pci, i, size[i], is64 >> i & 1, false);
+	toys[nr_toys++] = t;
+	return t;
+}
+
+static ipa_t home(const struct toy *t, unsigned int bar)
+{
+	ipa_t at = pci_get(&t->pci, PCI_BASE_ADDRESS_0 + 4 * bar, 4) & ~0xfU;
+
+	if (t->pci.bar[bar].is64)
+		at |= (ipa_t)pci_get(&t->pci, PCI_BASE_ADDRESS_0 + 4 * bar + 4, 4) << 32;
+	return at;
+}
+
+static void own_devices(void **state)
+{
+	static const uint64_t size = 0x1000;
+	struct toy *own[3];
+	struct err e;
+
+	(void)state;
+	rebuild(40, 2, 0);
+	for (unsigned int i = 0; i < 3; i++)
+		own[i] = new_toy(&size, 1, 0);
+	assert_int_equal(add_toy(0)->pci.devfn, DEVFN(1));
+	assert_int_equal(pci_add_function(&pb.host, &own[0]->pci, NULL, &e), 0);
+	assert_int_equal(own[0]->pci.devfn, DEVFN(2));
+	/* the others go on where they were, two in a device */
+	assert_int_equal(add_toy(0)->pci.devfn, DEVFN(1) + 1);
+	assert_int_equal(add_toy(0)->pci.devfn, DEVFN(3));
+	assert_int_equal(pci_add_function(&pb.host, &own[1]->pci, &own[0]->pci, &e), 0);
+	assert_int_equal(own[1]->pci.devfn, DEVFN(2) + 1);
+	assert_int_equal(pb_cfg(&pb, DEVFN(2), PCI_HEADER_TYPE, 1), 0x80);
+	for (unsigned int i = 3; i < 40; i++)
+		add_toy(0);
+	assert_int_equal(pci_add_function(&pb.host, &own[2]->pci, NULL, &e), 0);
+	assert_int_equal(own[2]->pci.devfn, DEVFN(22));
+	/* off the bus: nobody there, and the address is free again */
+	pb_set_cfg(&pb, DEVFN(22), PCI_COMMAND, MEM, 2);
+	assert_int_equal(own[2]->at[0], home(own[2], 0));
+	pci_remove(&own[2]->pci);
+	assert_int_equal(own[2]->at[0], 0);
+	assert_int_equal(pb_cfg(&pb, DEVFN(22), 0, 4), 0xffffffff);
+	pci_remove(&own[2]->pci);
+	/* seven brothers are all that it can have */
+	for (unsigned int i = 2; i < 8; i++)
+		assert_int_equal(pci_add_function(&pb.host, &new_toy(&size, 1, 0)->pci,
+						  &own[0]->pci, &e), 0);
+	assert_int_equal(pci_add_function(&pb.host, &new_toy(&size, 1, 0)->pci, &own[0]->pci, &e),
+			 -ENOSPC);
+}
+
+/* All 31 can be kept free, and one less is what is left for any number of others. */
+static void kept_places(void **state)
+{
+	static const uint64_t size = 0x1000;
+	struct err e;
+
+	(void)state;
+	rebuild(8, 30, 0);
+	for (unsigned int i = 0; i < 8; i++)
+		assert_int_equal(add_toy(0)->pci.devfn, DEVFN(1) + i);
+	for (unsigned int i = 0; i < 30; i++)
+		assert_int_equal(pci_add_function(&pb.host, &new_toy(&size, 1, 0)->pci, NULL, &e),
+				 0);
+	assert_int_equal(pci_add_function(&pb.host, &new_toy(&size, 1, 0)->pci, NULL, &e), -ENOSPC);
+	assert_non_null(strstr(e.msg, "31 devices"));
+}
+
+/* Small ones first would cost 16 MiB of alignment here; holes are filled. */
+static void no_waste(void **state)
+{
+	static const uint64_t size[] = { 0x1000, 16 * SZ_1M, 0x2000 };
+	static const uint64_t large = SZ_1G;
+	struct toy *a, *b;
+	struct err e;
+
+	(void)state;
+	rebuild(4, 0, 0);
+	a = new_toy(size, 3, 0);
+	b = new_toy(size, 3, 0);
+	assert_int_equal(pci_add(&pb.host, &a->pci, &e), 0);
+	assert_int_equal(pci_add(&pb.host, &b->pci, &e), 0);
+	assert_int_equal(home(a, 1), MAP_PCI_MEM_BASE);
+	assert_int_equal(home(a, 2), MAP_PCI_MEM_BASE + 16 * SZ_1M);
+	assert_int_equal(home(a, 0), MAP_PCI_MEM_BASE + 16 * SZ_1M + 0x2000);
+	assert_int_equal(home(b, 1), MAP_PCI_MEM_BASE + 32 * SZ_1M);
+	assert_int_equal(home(b, 2), MAP_PCI_MEM_BASE + 16 * SZ_1M + 0x4000);
+	assert_int_equal(home(b, 0), MAP_PCI_MEM_BASE + 16 * SZ_1M + 0x3000);
+	/* what does not fit leaves nothing behind */
+	assert_int_equal(pci_add(&pb.host, &new_toy(&large, 1, 0)->pci, &e), -ENOSPC);
+	assert_non_null(strstr(e.msg, "use fewer"));
+}
+
+static void mem64(void **state)
+{
+	static const uint64_t big[] = { 0x1000, 0, 4 * SZ_1G, 0, 0x4000 };
+	struct toy *a, *b;
+	struct err e;
+
+	(void)state;
+	rebuild(4, 0, 0);
+	assert_int_equal(pci_add(&pb.host, &new_toy(big, 5, 0x14)->pci, &e), -ENOSPC);
+	assert_non_null(strstr(e.msg, "--pci-mem64 8G"));
+	rebuild(4, 0, 8 * SZ_1G);
+	a = new_toy(big, 5, 0x14);
+	b = new_toy(big, 5, 0x14);
+	assert_int_equal(pci_add(&pb.host, &a->pci, &e), 0);
+	assert_int_equal(home(a, 2), MEM64);
+	assert_int_equal(home(a, 4), MEM64 + 4 * SZ_1G);
+	assert_int_equal(home(a, 0), MAP_PCI_MEM_BASE);
+	assert_int_equal(pci_add(&pb.host, &b->pci, &e), -ENOSPC);
+	assert_non_null(strstr(e.msg, "--pci-mem64 16G"));
+	pb_set_cfg(&pb, DEVFN(1), PCI_COMMAND, MEM, 2);
+	assert_int_equal(a->at[2], MEM64);
+	assert_int_equal(pb_read(&pb, MEM64 + 0xfffff000, 8), 0xfffff000);
+	/* sizing: the whole low half is address */
+	pb_set_cfg(&pb, DEVFN(1), PCI_BASE_ADDRESS_2, 0xffffffff, 4);
+	pb_set_cfg(&pb, DEVFN(1), PCI_BASE_ADDRESS_3, 0xffffffff, 4);
+	assert_int_equal(pb_cfg(&pb, DEVFN(1), PCI_BASE_ADDRESS_2, 4), 4);
+	assert_int_equal(pb_cfg(&pb, DEVFN(1), PCI_BASE_ADDRESS_3, 4), 0xffffffff);
+	assert_int_equal(a->at[2], 0);
+	rebuild(4, 0, 16 * SZ_1G);
+	assert_int_equal(pci_add(&pb.host, &new_toy(big, 5, 0x14)->pci, &e), 0);
+	assert_int_equal(pci_add(&pb.host, &new_toy(big, 5, 0x14)->pci, &e), 0);
+}
+
+static void asleep(void **state)
+{
+	struct toy *t = add_toy(0);
+	ipa_t at;
+
+	(void)state;
+	pb_set_cfg(&pb, DEVFN(1), PCI_COMMAND, MEM, 2);
+	at = t->at[0];
+	pci_set_asleep(&t->pci, true);
+	assert_int_equal(t->at[0], 0);
+	assert_int_equal(pb_read(&pb, at, 4), 0xffffffff);
+	pb_set_cfg(&pb, DEVFN(1), PCI_COMMAND, MEM | MASTER, 2);
+	assert_int_equal(t->at[0], 0);
+	pci_set_asleep(&t->pci, false);
+	assert_int_equal(t->at[0], at);
+}
+
 static void sizing(void **state)
 {
 	unsigned int fn = DEVFN(1), bar = PCI_BASE_ADDRESS_0;
@@ -669,6 +840,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hooks, setup, teardown),
 		cmocka_unit_test_setup_teardown(places, setup_crowd, teardown),
 		cmocka_unit_test(few_per_device),
+		cmocka_unit_test_setup_teardown(own_devices, setup, teardown),
+		cmocka_unit_test_setup_teardown(kept_places, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_waste, setup, teardown),
+		cmocka_unit_test_setup_teardown(mem64, setup, teardown),
+		cmocka_unit_test_setup_teardown(asleep, setup, teardown),
 		cmocka_unit_test_setup_teardown(sizing, setup, teardown),
 		cmocka_unit_test_setup_teardown(moving, setup, teardown),
 		cmocka_unit_test_setup_teardown(intx, setup_crowd, teardown),

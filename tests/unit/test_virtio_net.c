@@ -195,26 +195,30 @@ static unsigned int queue_max(unsigned int q)
 static void small_pool(void **state)
 {
 	static const struct {
-		unsigned int max_request, mtu, queue_size, pairs;
+		unsigned int max_request, nif_mtu, mtu, queue_size, pairs;
 		unsigned int told, rx, tx;
 		bool mrg, tso;
 	} want[] = {
 		/* no realm, or the pool that Linux usually takes */
-		{ 0, 0, 0, 1, 0, 256, 256, true, true },
-		{ 16 * SZ_1M, 0, 0, 1, 0, 256, 256, true, true },
+		{ 0, 1500, 0, 0, 1, 0, 256, 256, true, true },
+		{ 16 * SZ_1M, 1500, 0, 0, 1, 0, 256, 256, true, true },
 		/* a pool of 16 MiB, 2 MiB, 512 KiB, 256 KiB */
-		{ 8 * SZ_1M, 0, 0, 1, 1501, 256, 256, false, true },
-		{ SZ_1M, 0, 0, 1, 1501, 64, 256, false, true },
-		{ 256 << 10, 0, 0, 1, 1501, 16, 64, false, false },
-		{ 128 << 10, 0, 0, 1, 1501, 8, 32, false, false },
+		{ 8 * SZ_1M, 1500, 0, 0, 1, 1501, 256, 256, false, true },
+		{ SZ_1M, 1500, 0, 0, 1, 1501, 64, 256, false, true },
+		{ 256 << 10, 1500, 0, 0, 1, 1501, 16, 64, false, false },
+		{ 128 << 10, 1500, 0, 0, 1, 1501, 8, 32, false, false },
 		/* all pairs together; there is an end to it on both sides */
-		{ 256 << 10, 0, 0, 2, 1501, 8, 32, false, false },
-		{ 4 << 10, 0, 0, 2, 1501, 4, 32, false, false },
-		/* large packets of the user's own want more pages each */
-		{ 256 << 10, 9000, 0, 1, 9000, 8, 64, false, false },
+		{ 256 << 10, 1500, 0, 0, 2, 1501, 8, 32, false, false },
+		{ 4 << 10, 68, 0, 0, 2, 1501, 4, 32, false, false },
+		/* large packets want more pages each: the user's, or the interface's */
+		{ 256 << 10, 1500, 9000, 0, 1, 9000, 8, 64, false, false },
+		{ 256 << 10, 9000, 1600, 0, 1, 9000, 8, 64, false, false },
+		{ 8 * SZ_1M, 70000, 0, 0, 1, 65535, 64, 256, false, true },
+		/* a host's end that may send anything */
+		{ 256 << 10, 0, 0, 0, 1, 0, 64, 64, true, false },
 		/* what the user says */
-		{ 256 << 10, 1400, 0, 1, 1400, 64, 64, true, false },
-		{ 256 << 10, 0, RING, 1, 1501, RING, RING, false, false },
+		{ 256 << 10, 1500, 1400, 0, 1, 1400, 64, 64, true, false },
+		{ 256 << 10, 1500, 0, RING, 1, 1501, RING, RING, false, false },
 	};
 
 	(void)state;
@@ -226,6 +230,7 @@ static void small_pool(void **state)
 
 		pair_up(NETIF_TAP, want[i].pairs);
 		cfg = config(want[i].pairs);
+		t.nif->mtu = want[i].nif_mtu;
 		cfg.mtu = want[i].mtu;
 		cfg.queue_size = want[i].queue_size;
 		vd_init(&t.vd, true);

@@ -563,11 +563,20 @@ static int assign(struct pci_host *h, struct pci_dev *d, unsigned int bar, struc
 	return 0;
 }
 
+static void give_back(struct pci_host *h, const struct pci_dev *d)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < h->nr_home; i++)
+		if (h->home[i].dev != d)
+			h->home[kept++] = h->home[i];
+	h->nr_home = kept;
+}
+
 /* All of them, the largest first: so no room is lost to alignment. */
 static int assign_all(struct pci_host *h, struct pci_dev *d, struct err *e)
 {
 	bool done[PCI_NR_BARS] = { false };
-	unsigned int kept = 0;
 	int ret = 0;
 
 	for (unsigned int n = 0; n < PCI_NR_BARS && !ret; n++) {
@@ -582,11 +591,8 @@ static int assign_all(struct pci_host *h, struct pci_dev *d, struct err *e)
 		done[best] = true;
 		ret = assign(h, d, best, e);
 	}
-	for (unsigned int i = 0; ret && i < h->nr_home; i++)
-		if (h->home[i].dev != d)
-			h->home[kept++] = h->home[i];
 	if (ret)
-		h->nr_home = kept;
+		give_back(h, d);
 	return ret;
 }
 
@@ -643,4 +649,18 @@ int pci_add_function(struct pci_host *h, struct pci_dev *d, const struct pci_dev
 	if (!ret && !like)
 		h->next++;
 	return ret;
+}
+
+void pci_remove(struct pci_dev *d)
+{
+	struct pci_host *h = d->host;
+
+	if (!h || !h->map)
+		return;
+	pci_set_asleep(d, true);
+	pthread_mutex_lock(&h->lock);
+	h->func[d->devfn] = NULL;
+	give_back(h, d);
+	pthread_mutex_unlock(&h->lock);
+	d->host = NULL;
 }

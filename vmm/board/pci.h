@@ -199,6 +199,8 @@ int pci_add(struct pci_host *h, struct pci_dev *d, struct err *e);
  */
 int pci_add_function(struct pci_host *h, struct pci_dev *d, const struct pci_dev *like,
 		     struct err *e);
+/** pci_remove() - off the bus again, its BARs first; no vCPU runs. Fine if it is not on it */
+void pci_remove(struct pci_dev *d);
 
 /** pci_put() - set 1, 2 or 4 bytes of configuration space, for who builds it */
 void pci_put(struct pci_dev *d, unsigned int off, unsigned int len, uint32_t val);

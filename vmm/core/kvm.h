@@ -124,7 +124,7 @@ int kvm_ioeventfd(struct kvm *k, int evfd, ipa_t addr, uint32_t match, struct er
  */
 int kvm_irqfd_gsi(struct kvm *k, int evfd, uint32_t gsi, bool assign, struct err *e);
 /**
- * kvm_irqfd_resample() - let an eventfd assert a level-triggered SPI (0-based) until the guest ends it
+ * kvm_irqfd_resample() - let an eventfd assert a level-triggered SPI (0-based) until its end
  * @resample: KVM writes to it when the guest ends the interrupt, and lowers the line before; who
  *         still has something to say writes to @evfd again. Several on one SPI are a wired OR, but
  *         kvm_irq_line() is not part of it. Taken away with kvm_irqfd_gsi()

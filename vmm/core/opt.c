@@ -707,3 +707,77 @@ void opt_man(FILE *f, const struct opt_table *t)
 		fputs(".El\n", f);
 	}
 }
+
+static void man_key(FILE *f, const struct opt *o, const char *key)
+{
+	fprintf(f, ".It Cm %s No = ", key);
+	if (o->flags & OPT_FLAG)
+		fputs("Cm yes | no\n", f);
+	else
+		fprintf(f, "Ar %s\n", o->arg);
+	man_text(f, o->help);
+	fputs(".\n", f);
+	if (o->text && !o->words) {
+		man_text(f, o->text);
+		fputc('\n', f);
+	}
+	if (o->path)
+		fputs("A path.\n", f);
+	if (o->flags & OPT_REPEAT)
+		fputs("A list.\n", f);
+	fprintf(f, ".Pq Fl \\-%s\n", o->name);
+}
+
+/* A section of its own: its keys are the words of the option's value. */
+static void man_section(FILE *f, const struct opt *o)
+{
+	const struct opt_table *t = o->words;
+
+	fprintf(f, ".Ss %s%s\n", o->key, o->flags & OPT_REPEAT ? " Qq Ar name" : "");
+	man_text(f, o->help);
+	fprintf(f, ".\nIt is the option\n.Fl \\-%s\nof\n.Xr realmtool-run 1 .\n", o->name);
+	if (t->title && o->flags & OPT_REPEAT)
+		fprintf(f, "Without a key\n.Cm %s ,\nthe name of the section is its value.\n", t->title);
+	fputs(".Bl -tag -width Ds -compact\n", f);
+	for (unsigned int i = 0; i < t->nr; i++) {
+		const struct opt *w = &t->opt[i];
+
+		if (w->flags & (OPT_HIDDEN | OPT_NOOP | OPT_REFUSED))
+			continue;
+		fprintf(f, ".It Cm %s No = ", w->name);
+		if (w->flags & OPT_FLAG)
+			fputs("Cm yes | no\n", f);
+		else
+			fprintf(f, "Ar %s\n", w->arg);
+		man_text(f, w->help);
+		fputs(w->path ? "; a path.\n" : ".\n", f);
+	}
+	fputs(".El\n", f);
+}
+
+/* The keys of the section of @first, unless one before has it too. */
+static void man_plain_section(FILE *f, const struct opt_table *t, const struct opt *first)
+{
+	size_t n = strcspn(first->key, ".") + 1;
+
+	for (const struct opt *o = t->opt; o < first; o++)
+		if (o->key && !strncmp(o->key, first->key, n))
+			return;
+	fprintf(f, ".Ss %.*s\n.Bl -tag -width Ds\n", (int)n - 1, first->key);
+	for (const struct opt *o = first; o < t->opt + t->nr; o++)
+		if (o->key && !strncmp(o->key, first->key, n))
+			man_key(f, o, o->key + n);
+	fputs(".El\n", f);
+}
+
+void opt_man_keys(FILE *f, const struct opt_table *t)
+{
+	for (unsigned int i = 0; i < t->nr; i++) {
+		const struct opt *o = &t->opt[i];
+
+		if (o->key && strchr(o->key, '.'))
+			man_plain_section(f, t, o);
+		else if (o->key)
+			man_section(f, o);
+	}
+}

@@ -5,6 +5,15 @@
 case_payload_vm_hello() { payload vm hello; }
 case_payload_realm_hello() { payload realm hello; }
 
+# the build of integrators who have no library but libfdt
+case_payload_only_libfdt()
+{
+	[ -e "$TOP/only-libfdt" ] || skip "no such build"
+	BIN=$TOP/only-libfdt
+	payload vm hello
+	payload realm hello
+}
+
 case_payload_vm_off()
 {
 	rt run $MACHINE -k "$G/off.flat"

@@ -50,7 +50,7 @@ buses()
 }
 
 case_long_pci_linux_vm_1cpu() { buses vm 1 ITS-PCI-MSIX-0000:00:02.0; }
-case_pci_linux_vm_2cpu() { buses vm 2 ITS-PCI-MSIX-0000:00:02.0; }
+case_long_pci_linux_vm_2cpu() { buses vm 2 ITS-PCI-MSIX-0000:00:02.0; }
 case_long_pci_linux_realm_1cpu() { buses realm 1 ITS-PCI-MSIX-0000:00:02.0; }
 case_pci_linux_realm_2cpu() { buses realm 2 ITS-PCI-MSIX-0000:00:02.0; }
 # no ITS: INTx, SPI 66 of device 2, which is interrupt 98
@@ -80,7 +80,7 @@ case_pci_linux_40_disks()
 }
 
 # The guest resets itself: the bus is made anew.
-case_pci_linux_reboot()
+case_long_pci_linux_reboot()
 {
 	LIMIT=300
 	for m in vm realm; do

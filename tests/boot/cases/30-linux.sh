@@ -24,14 +24,14 @@ boots()
 	grep -q '^done' "$T/rt" || fail "the guest did not come to its end"
 }
 
-case_linux_vm_1cpu() { boots vm 1; }
+case_long_linux_vm_1cpu() { boots vm 1; }
 case_linux_vm_4cpu() { boots vm 4; }
-case_linux_realm_1cpu() { boots realm 1; }
+case_long_linux_realm_1cpu() { boots realm 1; }
 case_linux_realm_4cpu() { boots realm 4; }
-case_linux_strict() { boots strict 2; }
+case_long_linux_strict() { boots strict 2; }
 # Only the image and the end of RAM, where Linux puts its first page tables, are RAM at the start.
 case_linux_strict_ripas() { boots strict 2 --ripas-ram 0x9f000000+16M; }
-case_linux_vm_gicv3() { other_gic vm; }
+case_long_linux_vm_gicv3() { other_gic vm; }
 case_linux_realm_gicv3() { other_gic realm; }
 # no ITS, and an entropy device
 other_gic()
@@ -43,7 +43,7 @@ other_gic()
 	esac
 }
 
-case_linux_vm_gz()
+case_long_linux_vm_gz()
 {
 	KERNEL=$TOP/f/Image.gz
 	boots vm 1
@@ -58,7 +58,7 @@ case_long_linux_vm_zboot_gzip()
 	KERNEL=$TOP/f/Image.gzip
 	boots vm 1
 }
-case_linux_realm_zboot_zstd()
+case_long_linux_realm_zboot_zstd()
 {
 	KERNEL=$TOP/f/Image.zstd
 	[ -e "$KERNEL" ] || skip "the machine that made the fixtures has no zstd"
@@ -79,7 +79,7 @@ writes()
 	want written_sha256 "$(sha want.img)"
 	cmp "$1" want.img || fail "the file is not what the guest wrote"
 }
-case_linux_vm_disk_write() { writes vm 1000 d.img ''; }
+case_long_linux_vm_disk_write() { writes vm 1000 d.img ''; }
 case_linux_realm_disk_write() { writes realm 2000 d.img ''; }
 case_linux_realm_disk_direct()
 {
@@ -87,7 +87,7 @@ case_linux_realm_disk_direct()
 	writes realm 3000 d.img ,direct
 }
 
-case_linux_disk_readonly()
+case_long_linux_disk_readonly()
 {
 	MACHINE='-c 1 -m 512'
 	pattern 5 1048576 >d.img

@@ -68,11 +68,11 @@ matrix()
 	[ "$m" = vm ] || [ "$(got swiotlb)" = forced ] || fail "nothing was bounced"
 }
 
-case_matrix_vm_mmio_split() { matrix vm mmio split; }
-case_long_matrix_vm_mmio_packed() { matrix vm mmio packed; }
+case_long_matrix_vm_mmio_split() { matrix vm mmio split; }
+case_matrix_vm_mmio_packed() { matrix vm mmio packed; }
 case_long_matrix_vm_pci_split() { matrix vm pci split; }
-case_matrix_vm_pci_packed() { matrix vm pci packed; }
+case_long_matrix_vm_pci_packed() { matrix vm pci packed; }
 case_long_matrix_realm_mmio_split() { matrix realm mmio split; }
-case_matrix_realm_mmio_packed() { matrix realm mmio packed; }
+case_long_matrix_realm_mmio_packed() { matrix realm mmio packed; }
 case_matrix_realm_pci_split() { matrix realm pci split; }
 case_long_matrix_realm_pci_packed() { matrix realm pci packed; }

@@ -113,7 +113,7 @@ fault_log()
 devices()
 {
 	for a; do
-		echo --vfio-pci $a
+		echo --vfio-pci 00:$a
 	done
 }
 
@@ -129,6 +129,17 @@ irqs()
 	set -- $1 $2 $3 $(got irqs_$1)
 	[ "$4" = "$2" ] || fail "$1 interrupts by \"$4\", not $2"
 	[ "${5:-0}" -ge $3 ] || fail "$1: $5 interrupts, not $3 or more"
+}
+
+# little_pinned: what is shared at the end, and no more, is pinned; as the numbers of --debug have it
+little_pinned()
+{
+	shared=$(($(sed -n "s/.*to-shared=[0-9]* (\([0-9]*\) KiB) to-private=[0-9]* (\([0-9]*\) KiB).*/\1 - \2/p" \
+		"$T/err" | tail -n 1)))
+	pinned=$(sed -n "s/.*dma: pinned=\([0-9]*\) KiB.*/\1/p" "$T/err" | tail -n 1)
+	[ "${pinned:-0}" -gt 0 ] && [ $shared -gt 0 ] || fail "no numbers of pinned memory"
+	[ $((pinned * 100)) -le $((shared * 101)) ] ||
+		fail "$pinned KiB are pinned, $shared are shared"
 }
 
 # assigned MODE INTERRUPTS ADDRESSES WHAT [ARG...]: disks and networks, verified by checksum both ways
@@ -177,6 +188,10 @@ assigned()
 			irqs $w $kind 20 ;;
 		esac
 	done
+	case "$m $*" in
+	*vfio-dma*) ;;
+	realm*) little_pinned ;;
+	esac
 	[ "$(faults)" = "$before" ] || fail "faults: $(fault_log $before | tail -n 1)"
 	# outside of the guest
 	for w in $(echo $what | tr , ' '); do
@@ -245,7 +260,7 @@ case_vfio_reboot()
 		assigned $m msix '08.0' reset=table,reboot,table $more
 		[ "$(grep -c '^reboot=now' "$T/rt")" = 1 ] || fail "$m: it did not boot twice"
 		grep -q '^reset_table=same' "$T/rt" || fail "$m: after a reset the disk reads something else"
-		want reboot done
+		want reboot "done"
 	done
 }
 
@@ -273,6 +288,38 @@ case_vfio_kill()
 	done
 }
 
+# The host takes a device back from a guest that runs: the guest ends, and says why.
+case_vfio_unbind()
+{
+	in_vfio_bed
+	for b in iommufd group; do
+		if [ $b = iommufd ] && ! has_iommufd; then
+			continue
+		fi
+		vfio 10.0
+		bg run -c 1 -m 64 -k "$G/echo.flat" --vfio-pci 00:10.0 --vfio-backend $b
+		await ready
+		# it returns when the device is free
+		timeout 20 sh -c "echo 0000:00:10.0 >$PCI/drivers/vfio-pci/unbind" ||
+			fail "$b: the device is not given back"
+		bg_end
+		[ $rc = 128 ] || fail "$b: exit code $rc"
+		grep -q '0000:00:10.0: .*wants the device back' "$T/err" ||
+			fail "$b: $(tail -n 1 "$T/err")"
+	done
+	vfio 10.0
+	payload vm hello --vfio-pci 00:10.0
+}
+
+# calm: the host shows no more than ten faults in five seconds
+calm()
+{
+	last=$(events | sed -n "\$s/^\[ *\([0-9]*\).*/\1/p")
+	while [ -n "$last" ] && [ $(($(cut -d. -f1 /proc/uptime) - last)) -lt 7 ]; do
+		sleep 1
+	done
+}
+
 # dma_faults FIRST: the addresses that the payload named, and no others
 dma_faults()
 {
@@ -291,24 +338,25 @@ edu()
 {
 	in_vfio_bed
 	vfio 10.0
+	calm
 	first=$(faults)
 	m=$1 expect=$2
 	shift 2
 	MACHINE='-c 1 -m 64'
-	payload $m edu -e $expect --vfio-pci 10.0${EDU:-} "$@"
+	payload $m edu -e $expect --vfio-pci 00:10.0${EDU:-} "$@"
 	dma_faults $first
 }
 case_vfio_edu_vm() { edu vm edu.vm; }
 case_vfio_edu_realm()
 {
 	edu realm edu.realm
-	n=$(grep -c 'part of' "$T/err")
+	n=$(grep -c "takes back" "$T/err")
 	[ "$n" = 1 ] || fail "$n warnings of a part that was taken back, not one"
 }
 case_vfio_edu_intx() { edu vm edu-intx.vm --irqchip gicv3 -p intx; }
 case_long_vfio_edu_realm_intx() { edu realm edu-intx.realm --irqchip gicv3 -p intx; }
 case_vfio_edu_both() { EDU=,dma-alias=both; edu realm edu-both.realm -p both; }
-case_vfio_edu_static() { edu realm edu-static.realm -p static --vfio-dma static; }
+case_vfio_edu_static() { edu realm edu.realm -p static --vfio-dma static; }
 
 # Share, unshare, share, while two devices do DMA
 load()
@@ -322,7 +370,7 @@ load()
 	disk_write 08.0 rt-table d
 	vfio 08.0 10.0
 	MACHINE='-c 2 -m 64'
-	payload realm dmaload --vfio-pci 08.0 --vfio-pci 10.0 -p seconds=$s "$@"
+	payload realm dmaload --vfio-pci 00:08.0 --vfio-pci 00:10.0 -p seconds=$s "$@"
 }
 case_vfio_load() { load 8; }
 case_long_vfio_load() { load 180; }
@@ -334,31 +382,31 @@ case_vfio_refused()
 	in_vfio_bed
 	vfio 09.0
 	set -- run -c 1 -m 64 -k "$G/hello.flat" --vfio-pci
-	bad "no such PCI function" "$@" 1f.7
+	bad "no such PCI function" "$@" 00:1f.7
 	bad "no such PCI function" "$@" 0001:00:08.0
 	bad "no PCI address" "$@" 00:1f
-	bad "given twice" "$@" 09.0 --vfio-pci 0000:00:09.0
+	bad "given twice" "$@" 00:09.0 --vfio-pci 0000:00:09.0
 	host_disk 08.0 rt-table
-	bad "bound to driver nvme.*0000:00:08.0.*driver_override" "$@" 08.0
+	bad "bound to driver nvme.*0000:00:08.0.*driver_override" "$@" 00:08.0
 	[ -b $disk ] || fail "the host has lost its disk"
 	bind 08.0 ''
-	bad "bound to no driver.*driver_override" "$@" 08.0
+	bad "bound to no driver.*driver_override" "$@" 00:08.0
 	# the other one of its group belongs to a driver of the host
 	vfio 11.0
-	bad "IOMMU group.*0000:00:11.1.*driver_override" "$@" 11.0
+	bad "IOMMU group.*0000:00:11.1.*driver_override" "$@" 00:11.0
 	# somebody else has it
-	bg run -c 1 -m 64 -k "$G/echo.flat" --vfio-pci 09.0
+	bg run -c 1 -m 64 -k "$G/echo.flat" --vfio-pci 00:09.0
 	n=50
-	until ls -l /proc/$bg/fd 2>/dev/null | grep -q 'vfio' || [ $n = 0 ]; do
+	until readlink /proc/$bg/fd/* | grep -q vfio || [ $n = 0 ]; do
 		n=$((n - 1))
 		usleep 100000
 	done
 	usleep 500000
-	bad "another program has it" "$@" 09.0
+	bad "another program has it" "$@" 00:09.0
 	kill -TERM $bg
 	bg_end
 	if ! has_iommufd; then
-		bad iommufd run -c 1 -m 64 -k "$G/hello.flat" --vfio-backend iommufd --vfio-pci 09.0
+		bad iommufd run -c 1 -m 64 -k "$G/hello.flat" --vfio-backend iommufd --vfio-pci 00:09.0
 	fi
 }
 
@@ -378,7 +426,7 @@ case_vfio_memlock()
 		if [ $b = iommufd ] && ! has_iommufd; then
 			continue
 		fi
-		set -- run -c 1 -m 64 -k "$G/hello.flat" --vfio-backend $b --vfio-pci 10.0
+		set -- run -c 1 -m 64 -k "$G/hello.flat" --vfio-backend $b --vfio-pci 00:10.0
 		printf '#!/bin/sh\nulimit -l %s\nexec "%s" "$@"\n' 4096 "$RT" >limited
 		chmod 755 limited
 		BIN=$PWD/user
