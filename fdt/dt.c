@@ -25,6 +25,8 @@
 /* phandles: as kvmtool numbers them */
 #define PHANDLE_GIC 1
 #define PHANDLE_ITS 2
+#define PHANDLE_CLOCK 3
+#define PHANDLE_GPIO 4
 
 /* interrupt specifiers: Linux, bindings/interrupt-controller/arm,gic-v3.yaml */
 #define IRQ_SPI		0
@@ -46,6 +48,12 @@
 #define PSCI_CPU_SUSPEND	0xc4000001
 #define PSCI_CPU_OFF		0x84000002
 #define PSCI_CPU_ON		0xc4000003
+
+/* Of a bus that nobody measures: QEMU's virt says the same. */
+#define APB_CLOCK_HZ			24000000
+
+/* Linux, input-event-codes.h and bindings/input/gpio-keys.yaml */
+#define KEY_POWER			116
 
 /* What the divisor of a PC's 16550 counts; nothing here depends on a baud rate. */
 #define UART_CLOCK_HZ		1843200
@@ -223,6 +231,44 @@ static void add_flash(struct dtw *w, const struct dt_machine *m)
 }
 
 /*
+ * The power button: nodes and names as QEMU has them in its machine virt, so what finds that one finds
+ * this one. PrimeCell devices have a clock (Linux, bindings/gpio/pl061-gpio.yaml).
+ */
+static void add_power_button(struct dtw *w)
+{
+	static const char compatible[] = "arm,pl061\0arm,primecell";
+	static const uint32_t line[] = { PHANDLE_GPIO, MAP_GPIO_POWER, 0 };
+
+	dtw_node(w, "apb-pclk");
+	dtw_str(w, "compatible", "fixed-clock");
+	dtw_u32(w, "#clock-cells", 0);
+	dtw_u32(w, "clock-frequency", APB_CLOCK_HZ);
+	dtw_str(w, "clock-output-names", "clk24mhz");
+	dtw_u32(w, "phandle", PHANDLE_CLOCK);
+	dtw_end(w);
+
+	dtw_node_at(w, "pl061", MAP_GPIO_BASE);
+	dtw_data(w, "compatible", compatible, sizeof(compatible));
+	add_reg(w, MAP_GPIO_BASE, MAP_GPIO_SIZE);
+	add_irq(w, IRQ_SPI, MAP_GPIO_SPI, IRQ_LEVEL_HIGH);
+	dtw_flag(w, "gpio-controller");
+	dtw_u32(w, "#gpio-cells", 2);
+	dtw_u32(w, "clocks", PHANDLE_CLOCK);
+	dtw_str(w, "clock-names", "apb_pclk");
+	dtw_u32(w, "phandle", PHANDLE_GPIO);
+	dtw_end(w);
+
+	dtw_node(w, "gpio-keys");
+	dtw_str(w, "compatible", "gpio-keys");
+	dtw_node(w, "poweroff");
+	dtw_str(w, "label", "GPIO Key Poweroff");
+	dtw_u32(w, "linux,code", KEY_POWER);
+	dtw_cells(w, "gpios", line, ARRAY_SIZE(line));
+	dtw_end(w);
+	dtw_end(w);
+}
+
+/*
  * The PCI host bridge: order and values of veraison/cca-realm-measurements, which are kvmtool's but
  * for msi-map, where kvmtool has an msi-parent that cannot name a requester. INTx: pin A only, one
  * SPI per device on the bus, which all of its functions share.
@@ -359,6 +405,8 @@ int dt_build(const struct dt_machine *m, void *buf, size_t size, struct err *e)
 		add_pci(&w, m);
 	if (m->flash)
 		add_flash(&w, m);
+	if (m->power_button)
+		add_power_button(&w);
 	dtw_end(&w);
 
 	rc = dtw_finish(&w);

@@ -38,6 +38,7 @@ struct dt_machine {
 	bool rtc;
 	bool flash;
 	uint64_t flash_size;		/* bytes, one bank at MAP_FLASH_BASE */
+	bool power_button;		/* at MAP_GPIO_BASE */
 
 	unsigned int nr_virtio;
 	const struct dt_virtio *virtio;

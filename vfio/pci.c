@@ -47,9 +47,11 @@ static int make_clean(struct vfio_pci *p, struct err *e)
 	struct err why;
 	int ret;
 
-	if (vfio_reset(p->dev, &why) < 0)
+	if (vfio_reset(p->dev, &why) < 0 && !p->dev->reset_warned) {
 		log_warning("%s; the guest gets the device as it was left, and whoever has it next "
 			    "gets what the guest leaves in it", why.msg);
+		p->dev->reset_warned = true;
+	}
 	ret = vfio_cfg_command(p, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY);
 	if (ret < 0)
 		return err_set(e, ret, "%s: its command register cannot be written: %s",

@@ -101,7 +101,7 @@ const char *vfio_backend_name(const struct vfio *v)
 	return v->have == VFIO_IOMMUFD ? "iommufd" : "group (type1v2)";
 }
 
-/* ---- what keeps a device from being given away ------------------------------------------------ */
+/* ---- what keeps a device from being given away ----------------------------------------------- */
 
 static int not_bound(struct vfio *v, const struct host_pci *p, struct err *e)
 {
@@ -229,7 +229,7 @@ static int add_cdev(struct vfio *v, const struct host_pci *p, struct vfio_device
 		return wants_token(v, p, e);
 	case -EBUSY:			/* its group is open */
 	case -EINVAL:			/* it is itself */
-	case -EPERM:			/* somebody does DMA in its group, the host or another program */
+	case -EPERM:			/* the host, or another program, does DMA in its group */
 		return in_use(v, p, node, e);
 	default:
 		return err_set(e, ret, "%s: VFIO_DEVICE_BIND_IOMMUFD: %s", p->name, strerror(-ret));
@@ -336,7 +336,8 @@ static int get_info(struct vfio_device *d, struct err *e)
 
 	if (ret < 0)
 		return err_set(e, ret, "%s: VFIO_DEVICE_GET_INFO: %s", d->name, strerror(-ret));
-	if (!(info.flags & VFIO_DEVICE_FLAGS_PCI) || info.num_regions <= VFIO_PCI_CONFIG_REGION_INDEX)
+	if (!(info.flags & VFIO_DEVICE_FLAGS_PCI) ||
+	    info.num_regions <= VFIO_PCI_CONFIG_REGION_INDEX)
 		return err_set(e, -ENOTSUP, "%s: its driver does not show it as a PCI function: bind it to "
 			       "vfio-pci", d->name);
 	d->can_reset = info.flags & VFIO_DEVICE_FLAGS_RESET;

@@ -35,6 +35,7 @@ enum vfio_backend {
  * @nr_regions, @nr_irqs: VFIO_DEVICE_GET_INFO
  * @v:      the set it belongs to
  * @reset_done: a hot reset of another function has reset this one, and nobody asked for it yet
+ * @reset_warned: the user knows that it cannot be reset
  */
 struct vfio_device {
 	const struct vfio_sys *sys;
@@ -43,6 +44,7 @@ struct vfio_device {
 	unsigned int group;
 	bool can_reset;
 	bool reset_done;
+	bool reset_warned;
 	unsigned int nr_regions, nr_irqs;
 	struct vfio *v;
 	struct vfio_group *container_group;	/* NULL with iommufd */

@@ -49,7 +49,7 @@ struct vfio_device_detach_iommufd_pt {
 #define VFIO_PCI_DEVID_NOT_OWNED		-1
 #endif
 
-/* ---- KVM's VFIO device: the numbers are those of groups, which came first (Linux 6.6) --------- */
+/* ---- KVM's VFIO device: the numbers are those of groups, which came first (Linux 6.6) -------- */
 
 #ifndef KVM_DEV_VFIO_FILE
 #define KVM_DEV_VFIO_FILE	1
@@ -57,7 +57,7 @@ struct vfio_device_detach_iommufd_pt {
 #define KVM_DEV_VFIO_FILE_DEL	2
 #endif
 
-/* ---- iommufd (Linux 6.2): <linux/iommufd.h> --------------------------------------------------- */
+/* ---- iommufd (Linux 6.2): <linux/iommufd.h> -------------------------------------------------- */
 
 #define IOMMUFD_IO(nr)		_IO(';', nr)
 

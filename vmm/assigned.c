@@ -74,7 +74,7 @@ void assigned_hooks(struct realm_hooks *h)
 	h->dma_keeps = hook_keeps;
 }
 
-/* ---- a machine's ------------------------------------------------------------------------------ */
+/* ---- a machine's --------------------------------------------------------------------------- */
 
 static int map_bar(void *ctx, ipa_t ipa, uint64_t size, void *host, unsigned int *slot)
 {
@@ -103,7 +103,7 @@ static bool same_device(const struct vfio_device *a, const struct vfio_device *b
 	return !strncmp(a->name, b->name, len);
 }
 
-/* The next one in the order of the options; of the functions of one device the lowest goes first. */
+/* The next one in the order of the options; of one device the lowest function goes first. */
 static unsigned int next_device(const struct assigned *a, const bool done[CFG_MAX_VFIOS])
 {
 	unsigned int first = 0, best;

@@ -5,6 +5,7 @@
 #ifdef HAVE_JANSSON
 
 #include <errno.h>
+#include <jansson.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -55,7 +56,7 @@ static int stop(void *ctx, struct ctl_conn *c, struct err *e)
 	const struct stop_options *o = ctx;
 	int process = process_of(c), ret;
 
-	ret = ctl_request(c, "stop", NULL, NULL, e);
+	ret = ctl_request(c, "stop", json_pack("{sb}", "force", o->force), NULL, e);
 	if (!ret && o->timeout)
 		ret = await(o, c, process, e);
 	if (process >= 0)

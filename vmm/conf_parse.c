@@ -184,7 +184,7 @@ static bool scan(struct scan *s)
 	return good;
 }
 
-/* ---- tokens of that text, to take out what libConfuse does not know --------------------------- */
+/* ---- tokens of that text, to take out what libConfuse does not know ------------------------- */
 
 struct token {
 	char *start, *end;	/* of what counts: without quotes */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The text of a config file to keys and values. libConfuse reads it; what it may find is made from a
- * table of options. Here is no file system, and no meaning of a value.
+ * The text of a config file to keys and values. libConfuse reads it; what it may find is made from
+ * a table of options. Here is no file system, and no meaning of a value.
  *
  * The text is not trusted: libConfuse expands environment variables and its line numbers count
  * comments, so it gets the text without either.

@@ -206,7 +206,8 @@ static void put_option(struct writer *w, const struct opt *o, const char *key)
 	free(x.text);
 }
 
-static int collect(void *ctx, const struct opt *o, const char *shown, const char *value, struct err *e)
+static int collect(void *ctx, const struct opt *o, const char *shown, const char *value,
+		   struct err *e)
 {
 	struct conf_set *s = ctx;
 	struct conf_val *val = reallocarray(s->val, s->nr + 1, sizeof(*val));
@@ -267,7 +268,8 @@ static void put_section(struct writer *w, const struct conf_set *s)
 		if (v->opt->flags & OPT_NOOP)
 			continue;
 		/* the title says it */
-		if (title && key && !strcmp(v->opt->name, key) && v->text && !strcmp(v->text, title))
+		if (title && key && !strcmp(v->opt->name, key) && v->text &&
+		    !strcmp(v->text, title))
 			continue;
 		if (!translate(w, v->opt, v->text, v->file, v->line, &x))
 			return;

@@ -272,7 +272,8 @@ static struct conf_set *add_set(struct conf *f, const struct conf_set *new)
 	return &set[f->nr_sets++];
 }
 
-static bool add_val(struct conf_set *s, const struct opt *o, char *text, int file, unsigned int line)
+static bool add_val(struct conf_set *s, const struct opt *o, char *text, int file,
+		    unsigned int line)
 {
 	struct conf_val *val = reallocarray(s->val, s->nr + 1, sizeof(*val));
 
@@ -301,8 +302,8 @@ static struct conf_set *set_for(struct conf *f, unsigned int line, const struct 
 	return s;
 }
 
-static void put_val(struct conf *f, struct conf_set *s, unsigned int line, const struct conf_item *i,
-		    const struct opt *o, char *text)
+static void put_val(struct conf *f, struct conf_set *s, unsigned int line,
+		    const struct conf_item *i, const struct opt *o, char *text)
 {
 	char msg[160];
 	unsigned int n = 0;
@@ -476,7 +477,8 @@ static int set_name(struct conf *f, const char *word)
 }
 
 /* Those of a file, or (with a folder and a name) of an instance. */
-static int drop_ins_of(struct conf *f, const char *path, size_t len, const char *name, struct err *e)
+static int drop_ins_of(struct conf *f, const char *path, size_t len, const char *name,
+		       struct err *e)
 {
 	char *dir;
 	int ret;
@@ -690,11 +692,11 @@ static bool check_words(struct conf *f, const struct conf_set *s)
 
 	for (unsigned int i = 0; i < s->nr; i++) {
 		struct opt_state st = {0};
+		const struct conf_val *v = &s->val[i];
 		void *base = calloc(1, t->size);
 
-		if (!base || opt_set(t, &st, base, s->val[i].opt, s->val[i].opt->name, s->val[i].text,
-				     &e) < 0) {
-			conf_error(f, s->val[i].file, s->val[i].line, base ? e.msg : "out of memory");
+		if (!base || opt_set(t, &st, base, v->opt, v->opt->name, v->text, &e) < 0) {
+			conf_error(f, v->file, v->line, base ? e.msg : "out of memory");
 			good = false;
 		}
 		if (base && t->free)

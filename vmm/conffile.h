@@ -37,8 +37,8 @@ struct conf_val {
  * @opt:     option of the table
  * @title:   of a section of its own; NULL: none
  * @shown:   how the command line calls it; NULL: it is a file's
- * @words:   @val has keys of a section, all of them together one value of @opt; else each of them is
- *           a value of @opt
+ * @words:   @val has keys of a section, all of them together one value of @opt; else each of them
+ *           is a value of @opt
  * @dropped: the command line says something else
  */
 struct conf_set {
@@ -133,7 +133,7 @@ void conf_error(struct conf *f, int file, unsigned int line, const char *msg);
  */
 int conf_failed(struct conf *f, struct err *e);
 
-/** conf_print_errors() - all of them, each a line FILE:LINE: TEXT, in the order of files and lines */
+/** conf_print_errors() - all of them, each a line FILE:LINE: TEXT, in order */
 void conf_print_errors(struct conf *f, FILE *to);
 
 /* What conf_write() adds to the settings. */
@@ -146,7 +146,7 @@ enum conf_write {
  * conf_write() - the settings as a config file
  * @how: enum conf_write
  *
- * Relative paths of the command line become absolute. Options that have no key are told in comments.
+ * Relative paths of the command line become absolute. Options without a key are told in comments.
  *
  * Return: 0 or a negative errno.
  */

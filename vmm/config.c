@@ -24,6 +24,7 @@ void config_defaults(struct vm_config *c)
 		.breakpoints = 2,
 		.watchpoints = 2,
 		.loglevel = LOG_WARNING,
+		.stop_timeout = 30,
 	};
 }
 
@@ -48,6 +49,7 @@ void config_free(struct vm_config *c)
 	free(c->dump_dtb);
 	free(c->params);
 	free(c->gdb);
+	free(c->ready_line);
 	free(c->host_profile);
 	free(c->expect_rim);
 	free(c->emulated_keys);

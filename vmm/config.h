@@ -47,6 +47,13 @@ enum cfg_piece {		/* of the initial image; bits of unmeasured */
 	PIECE_ALL = PIECE_KERNEL | PIECE_INITRD | PIECE_DTB | PIECE_FIRMWARE,
 };
 
+enum cfg_ready {		/* when the guest is up */
+	READY_CONSOLE,		/* default: a line on its console */
+	READY_LINE,		/* one that matches */
+	READY_VSOCK,		/* it says so on a vsock port */
+	READY_BOOT,		/* its vCPUs run */
+};
+
 #define CFG_MAX_RANGES	16
 struct cfg_range {
 	ipa_t base;
@@ -185,6 +192,7 @@ struct vm_config {
 	unsigned int pmu_counters;	/* 0: as many as KVM gives */
 	bool no_pvtime;
 	bool no_reboot;
+	bool power_button;
 	char *hugetlbfs;
 	char *kvm_dev;		/* NULL: /dev/kvm */
 
@@ -253,6 +261,12 @@ struct vm_config {
 	/* running */
 	enum log_level loglevel;
 	char *gdb;		/* PORT or unix:PATH */
+	enum cfg_ready ready;
+	char *ready_line;	/* of READY_LINE: extended regular expression */
+	unsigned int ready_port;	/* of READY_VSOCK */
+	bool ready_set;		/* --ready was given */
+	unsigned int stop_timeout;	/* seconds from the power button to the end by force */
+	bool log_json;
 	bool debug;		/* --debug, which outlives a later --loglevel */
 };
 

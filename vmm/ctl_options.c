@@ -43,6 +43,8 @@ TABLE(list, list_rows);
 static const struct opt stop_rows[] = {
 	NAME,
 	ALL,
+	{ .name = "force", .letter = 'f', .flags = OPT_FLAG, .help = "at once, without its power button",
+	  .parse = opt_flag, .offset = offsetof(struct stop_options, force) },
 	{ .name = "timeout", .arg = "S", .help = "wait so long for its end (default 60, 0: do not)",
 	  .text = "In seconds. When the command returns, the guest's disks are unlocked, its devices "
 		  "and its name are free.",

@@ -26,6 +26,7 @@ struct list_options {
 
 struct stop_options {
 	struct ctl_sel sel;
+	bool force;
 	unsigned int timeout;	/* seconds, 0: do not wait */
 };
 

@@ -136,11 +136,11 @@ static int do_status(struct session *s, const json_t *req, json_t **out, struct 
 
 static int do_stop(struct session *s, const json_t *req, json_t **out, struct err *e)
 {
+	/* a guest that does not run hears no power button */
+	bool now = s->ctl.paused || json_is_true(json_object_get(req, "force"));
+
 	s->ctl.stopped = true;
-	if (s->m)
-		machine_end(s->m, END_LEAVE);
-	else
-		s->left = true;
+	session_stop(s, now);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
  *
  *	status		name, process, state, mode, size; "rim":true: the measurement too, which
  *			takes its time: "measuring" tells to ask again
- *	stop		end the guest, as ctrl-a x does
+ *	stop		end the guest; "force":true: without asking it
  *	pause, resume	keep the vCPUs out of the guest; "changed": it was not so before
  *	memory		what the guest's balloon tells of its memory; "ask":true asks for new numbers
  *	balloon		"inflate", "deflate" or "size", in MiB: what the balloon shall hold

@@ -121,6 +121,7 @@ static int make_dtb(const struct vm_config *c, struct layout *l, struct err *e)
 		.rtc = true,
 		.flash = l->flash_size != 0,
 		.flash_size = l->flash_size,
+		.power_button = c->power_button,
 		.nr_virtio = l->nr_virtio,
 		.virtio = l->virtio,
 		.pci = l->pci,

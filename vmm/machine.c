@@ -12,6 +12,7 @@
 #include "virtio/virtio.h"
 #include "vmm/assigned.h"
 #include "vmm/board/flash.h"
+#include "vmm/board/pl061.h"
 #include "vmm/board/rtc.h"
 #include "vmm/core/log.h"
 #include "vmm/devices.h"
@@ -90,6 +91,14 @@ static int make_flash(struct machine *m, struct err *e)
 		return ret;
 	return realm_add_rom(&m->realm, MAP_FLASH_BASE, flash_size(m->flash), flash_map(m->flash),
 			     &m->flash_slot, e);
+}
+
+static int make_power_button(struct machine *m, struct err *e)
+{
+	if (!m->cfg->power_button)
+		return 0;
+	gic_level_line(&m->gic, MAP_GPIO_SPI, &m->gpio_irq);
+	return pl061_new(&m->bus, MAP_GPIO_BASE, &m->gpio_irq, &m->gpio, e);
 }
 
 static ipa_t kernel_io(const void *ctx, ipa_t ipa)
@@ -462,6 +471,8 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 	if (!ret)
 		ret = rtc_new(&m->bus, MAP_RTC_BASE, NULL, &m->rtc, e);
 	if (!ret)
+		ret = make_power_button(m, e);
+	if (!ret)
 		ret = make_flash(m, e);
 	if (!ret)
 		ret = make_pci(m, e);
@@ -566,6 +577,8 @@ void machine_destroy(struct machine *m)
 	iothreads_destroy(&m->io);
 	if (m->flash)
 		flash_free(m->flash);
+	if (m->gpio)
+		pl061_free(m->gpio);
 	if (m->rtc)
 		rtc_free(m->rtc);
 	for (unsigned int n = 0; n < MAP_UART_COUNT; n++)

@@ -23,6 +23,7 @@ struct assigned;
 struct device_host;
 struct dma;
 struct flash;
+struct pl061;
 struct rtc;
 struct vfio_pci;
 struct virtio_dev;
@@ -95,6 +96,8 @@ struct machine {
 	struct pci_host pci;		/* if layout->pci */
 	struct machine_uart uart[MAP_UART_COUNT];
 	struct rtc *rtc;
+	struct pl061 *gpio;		/* NULL: no power button */
+	struct irq_line gpio_irq;
 	struct flash *flash;
 	unsigned int flash_slot;
 	struct machine_virtio *virtio;

@@ -208,6 +208,14 @@ static void on_signal(struct loop_src *src, uint32_t events)
 	}
 }
 
+void session_stop(struct session *s, bool now)
+{
+	if (s->m)
+		machine_end(s->m, END_LEAVE);
+	else
+		s->left = true;
+}
+
 static int open_signals(struct session *s, sigset_t *old, struct err *e)
 {
 	sigset_t set;

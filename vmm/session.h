@@ -55,6 +55,8 @@ struct session {
  */
 int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err *e);
 
+/** session_stop() - the user wants the end; @now: without asking the guest. The loop's thread */
+void session_stop(struct session *s, bool now);
 /** session_input() - bytes for terminal @n from a viewer of the console: how many were taken */
 size_t session_input(struct session *s, unsigned int n, const void *buf, size_t len);
 /** session_measure() - of this launch, from the files that are still open; any thread */

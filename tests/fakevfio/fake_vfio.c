@@ -547,7 +547,8 @@ static int container_ioctl(struct fake_vfio *f, struct fake_vfio_obj *o, unsigne
 		if (m->argsz < sizeof(*m) || m->flags != (VFIO_DMA_MAP_FLAG_READ |
 							  VFIO_DMA_MAP_FLAG_WRITE))
 			return -EINVAL;
-		return do_map(f, o->ino, m->iova, m->size, m->vaddr, f->page_sizes & -f->page_sizes);
+		return do_map(f, o->ino, m->iova, m->size, m->vaddr,
+			      f->page_sizes & -f->page_sizes);
 	}
 	case VFIO_IOMMU_UNMAP_DMA: {
 		struct vfio_iommu_type1_dma_unmap *u = arg;
@@ -727,10 +728,10 @@ static int iommufd_ioctl(struct fake_vfio *f, struct fake_vfio_obj *o, unsigned 
 
 static int bind(struct fake_vfio *f, struct fake_vfio_obj *o, struct vfio_device_bind_iommufd *b)
 {
+	size_t min = offsetof(struct vfio_device_bind_iommufd, out_devid) + sizeof(b->out_devid);
 	struct fake_vfio_obj *io;
 
-	if (b->argsz < offsetof(struct vfio_device_bind_iommufd, out_devid) + sizeof(b->out_devid) ||
-	    b->flags || o->ready || !o->by_cdev)
+	if (b->argsz < min || b->flags || o->ready || !o->by_cdev)
 		return -EINVAL;
 	for (unsigned int i = 0; i < NR_OBJS; i++)
 		if (f->obj[i].kind == GROUP && f->obj[i].group == o->fn->group)
@@ -742,7 +743,7 @@ static int bind(struct fake_vfio *f, struct fake_vfio_obj *o, struct vfio_device
 		return -EBADFD;
 	if (o->fn->taken || open_devices(f, -1, o->fn))
 		return -EINVAL;
-	/* iommu_device_claim_dma_owner(): a group has one owner, whoever of its functions came first */
+	/* iommu_device_claim_dma_owner(): a group has one owner */
 	if (!viable(f, o->fn->group))
 		return -EPERM;
 	for (unsigned int i = 0; i < f->nr_fns; i++)

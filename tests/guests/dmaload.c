@@ -15,7 +15,7 @@
 #define EDU		0x11e81234U
 #define LEN		4096U
 #define NR_PAGES	64U
-#define SECTORS		16384U
+#define SECTORS		8192U
 
 /* NVM Express base specification 1.4: 3.1 (registers), 4.6 (commands), 5 (admin commands) */
 enum { N_CAP = 0, N_CC = 0x14, N_CSTS = 0x1c, N_AQA = 0x24, N_ASQ = 0x28, N_ACQ = 0x30,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "realm/rsi.h"
+#include "tests/fakekvm/fake_rmi.h"
 #include "tests/fakekvm/harness.h"
 #include "tests/fakevfio/fake_vfio.h"
 #include "vmm/assigned.h"
@@ -35,9 +36,9 @@ static bool in_use;
 
 /* ---- frame of every test --------------------------------------------------------------------- */
 
-static void begin(enum realm_mode mode, fake_guest *fn)
+static void begin_on(const struct fake_gen *gen, enum realm_mode mode, fake_guest *fn)
 {
-	fake_reset(&fake_linux_7_3);
+	fake_reset(gen);
 	rig_init(&rig, mode);
 	fake_vfio_init(&host);
 	fake_nvme(&nvme);
@@ -53,6 +54,11 @@ static void begin(enum realm_mode mode, fake_guest *fn)
 	rig.env.assigned = &assigned;
 	fake_set_guest(0, fn, NULL);
 	in_use = true;
+}
+
+static void begin(enum realm_mode mode, fake_guest *fn)
+{
+	begin_on(&fake_linux_7_3, mode, fn);
 }
 
 static int try_create(void)
@@ -121,7 +127,8 @@ static int clean_up(void **state)
 static uint64_t convert_to(struct fake_cpu *c, ipa_t base, ipa_t top, enum ripas_state state,
 			   ipa_t *end)
 {
-	uint64_t x[18] = { RSI_IPA_STATE_SET, base, top, state };
+	/* also what was DESTROYED, as Linux does */
+	uint64_t x[18] = { RSI_IPA_STATE_SET, base, top, state, 1 };
 
 	fake_smc(c, x);
 	fake_expect_eq(x[0], RSI_SUCCESS);
@@ -250,6 +257,35 @@ static void no_room(struct fake_cpu *c, void *ctx)
 	fake_poweroff(c);
 }
 
+/* The same with all mappings of the host in use. */
+static void no_entry(struct fake_cpu *c, void *ctx)
+{
+	fake_expect_eq(convert(c, PAGE, PAGE + SZ_64K, RIPAS_EMPTY), RSI_ACCEPT);
+	fake_expect_eq(convert(c, PAGE + SZ_1M, PAGE + SZ_1M + SZ_4K, RIPAS_EMPTY), RSI_REJECT);
+	fake_expect_eq(fake_vfio_maps(&host), 1);
+	expect_fault((PAGE + SZ_1M) | SHARED);
+	fake_write(c, PAGE + SZ_1M, PATTERN, 8);
+	fake_expect_eq(fake_read(c, PAGE + SZ_1M, 8), PATTERN);
+	/* room again */
+	fake_expect_eq(convert(c, PAGE, PAGE + SZ_64K, RIPAS_RAM), RSI_ACCEPT);
+	fake_expect_eq(convert(c, PAGE + SZ_1M, PAGE + SZ_1M + SZ_4K, RIPAS_EMPTY), RSI_ACCEPT);
+	fake_poweroff(c);
+}
+
+static void test_entries(void **state)
+{
+	(void)state;
+	begin(MODE_EMULATED, no_entry);
+	host.entries = 1;
+	create();
+	log_set_level(LOG_WARNING);
+	capture_begin();
+	assert_int_equal(rig_run(&rig), END_POWEROFF);
+	assert_non_null(strstr(capture_end(), "dma_entry_limit"));
+	log_set_level(LOG_ERROR);
+	finish();
+}
+
 static void test_dma(void **state)
 {
 	(void)state;
@@ -281,8 +317,7 @@ static void test_static(void **state)
 	assert_int_equal(rig_run(&rig), END_POWEROFF);
 	finish();
 	/* one memory for both sides: devices would reach what is private */
-	begin(MODE_EMULATED, NULL);
-	fake_reset(&fake_linux_6_12);
+	begin_on(&fake_linux_6_12, MODE_EMULATED, NULL);
 	rig.cfg.vfio_static = true;
 	assert_int_equal(try_create(), -EOPNOTSUPP);
 	assert_non_null(strstr(rig.e.msg, "--vfio-dma static"));
@@ -416,6 +451,109 @@ static void test_device_lost(void **state)
 		capture_end();
 		assert_non_null(strstr(rig.m.failure.msg, NVME));
 		finish();
+	}
+}
+
+/* ---- KVM realms ------------------------------------------------------------------------------ */
+
+/* As Linux: ask again for the rest until all of it is done. */
+static void convert_all(struct fake_cpu *c, ipa_t base, ipa_t top, enum ripas_state state)
+{
+	ipa_t end;
+
+	for (unsigned int n = 0; base < top && n < 1000; n++, base = end)
+		if (convert_to(c, base, top, state, &end) != RSI_ACCEPT)
+			break;
+	fake_expect_eq(base, top);
+}
+
+static void kvm_realm(struct fake_cpu *c, void *ctx)
+{
+	ipa_t bit = rig.m.realm.split.shared, bar = MAP_PCI_MEM_BASE + 0x200000;
+	ipa_t fn = config_of(find_dev(c, 0x00101b36));
+	const struct vfio_pci_stat *st = vfio_pci_stat(rig.m.assigned[0]);
+
+	fake_expect_eq(fake_vfio_maps(&host), 0);
+	convert_all(c, PAGE, PAGE + 2 * SZ_1M, RIPAS_RAM);
+	for (unsigned int i = 0; i < 3; i++) {
+		convert_all(c, PAGE, PAGE + SZ_64K, RIPAS_EMPTY);
+		fake_expect_eq(fake_vfio_maps(&host), 1);
+		fake_write(c, PAGE | bit, PATTERN + i, 8);
+		expect_dma(PAGE | bit, PATTERN + i);
+		expect_fault(PAGE);
+		expect_fault((PAGE + SZ_64K) | bit);
+		convert_all(c, PAGE, PAGE + SZ_64K, RIPAS_RAM);
+		expect_fault(PAGE | bit);
+		fake_expect_eq(fake_vfio_maps(&host), 0);
+		fake_write(c, PAGE, PATTERN, 8);
+		fake_expect_eq(fake_read(c, PAGE, 8), PATTERN);
+	}
+	/* no device memory in the guest's tables: exits */
+	fake_write(c, fn + 0x10, bar, 4);
+	fake_write(c, fn + 0x14, 0, 4);
+	fake_write(c, fn + 4, 6, 2);
+	memcpy(nvme.region[0].mem + 8, &(uint32_t){ 0x600df00d }, 4);
+	fake_expect_eq(fake_read(c, (bar + 8) | bit, 4), 0x600df00d);
+	fake_write(c, (bar + 0x1004) | bit, 0x1234, 4);
+	fake_expect(!memcmp(nvme.region[0].mem + 0x1004, &(uint32_t){ 0x1234 }, 4));
+	fake_expect_eq(st->bar_exits, 2);
+	convert_all(c, PAGE, PAGE + SZ_64K, RIPAS_EMPTY);
+	fake_poweroff(c);
+}
+
+static void test_kvm_realm(void **state)
+{
+	static const struct fake_gen *const gens[] = {
+		&fake_rmi_v8, &fake_rmi_v10, &fake_rmi_v13, &fake_rmi_v14, &fake_rmi_v15,
+		&fake_rmi_kamalca,
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(gens); i++) {
+		begin_on(gens[i], MODE_KVM, kvm_realm);
+		create();
+		if (rig_run(&rig) != END_POWEROFF)
+			fail_msg("%s: %s", gens[i]->name, rig.m.failure.msg);
+		finish();
+	}
+}
+
+/* Functions of one device of the host are one device of the guest, in the host's order. */
+static void functions(struct fake_cpu *c, void *ctx)
+{
+	ipa_t fn = config_of(1);
+
+	fake_expect_eq(fake_read(c, fn, 4), 0x11e81234);
+	fake_expect_eq(fake_read(c, fn + 0xe, 1), 0x80);	/* header type: multi-function */
+	fake_expect_eq(fake_read(c, fn + 0x1000, 4), 0x10d38086);
+	fake_expect_eq(fake_read(c, fn + 0x2000, 4), 0xffffffff);
+	fake_expect_eq(fake_read(c, config_of(2), 4), 0x00101b36);
+	fake_expect_eq(fake_read(c, config_of(2) + 0xe, 1), 0);
+	fake_expect_eq(fake_read(c, config_of(3), 4), 0xffffffff);
+	fake_poweroff(c);
+}
+
+static void test_functions(void **state)
+{
+	struct fake_dev nic;
+
+	(void)state;
+	for (enum realm_mode mode = MODE_PLAIN; mode <= MODE_EMULATED; mode++) {
+		begin(mode, functions);
+		fake_e1000e(&nic);
+		nic.name = "0000:02:00.1";
+		fake_vfio_add(&host, nic.name, 8, &nic);
+		free(rig.cfg.vfio[0].device);
+		rig.cfg.vfio[0].device = strdup("02:00.1");
+		free(rig.cfg.vfio[1].device);
+		rig.cfg.vfio[1].device = strdup("01:00.0");
+		rig.cfg.vfio[2].device = strdup("02:00.0");
+		rig.cfg.nr_vfios = 3;
+		create();
+		assert_int_equal(assigned_places(&assigned), 2);
+		assert_int_equal(rig_run(&rig), END_POWEROFF);
+		finish();
+		assert_null(fake_dev_destroy(&nic));
 	}
 }
 
@@ -566,8 +704,8 @@ static void each_call_fails_running(void **state)
 	/* two maps, three unmaps, two maps of the rest, resets */
 	assert_true(calls >= 7 + 2);
 	/*
-	 * What is shared and out of the devices' reach is the end: the two rests of a mapping, and a
-	 * mapping that stays where the one before it went.
+	 * What is shared and out of the devices' reach is the end: the two rests of a mapping, and
+	 * a mapping that stays where the one before it went.
 	 */
 	assert_int_equal(lost, 3);
 }
@@ -589,15 +727,21 @@ int main(void)
 		cmocka_unit_test_teardown(test_registers, clean_up),
 		cmocka_unit_test_teardown(test_boots, clean_up),
 		cmocka_unit_test_teardown(test_device_lost, clean_up),
+		cmocka_unit_test_teardown(test_kvm_realm, clean_up),
+		cmocka_unit_test_teardown(test_functions, clean_up),
 		cmocka_unit_test_teardown(test_refusals, clean_up),
 		cmocka_unit_test_teardown(each_call_fails, clean_up),
 		cmocka_unit_test_teardown(each_call_fails_running, clean_up),
+	};
+	const struct CMUnitTest limit[] = {	/* which iommufd has not */
+		cmocka_unit_test_teardown(test_entries, clean_up),
 	};
 	int failed;
 
 	log_set_level(LOG_ERROR);
 	backend = VFIO_BACKEND_GROUP;
 	failed = cmocka_run_group_tests_name("group", tests, NULL, NULL);
+	failed += cmocka_run_group_tests_name("limit of type1", limit, NULL, NULL);
 	backend = VFIO_BACKEND_IOMMUFD;
 	return failed + cmocka_run_group_tests_name("iommufd", tests, NULL, NULL);
 }

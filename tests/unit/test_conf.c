@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Config files: each option has a key and each key an option, layers, paths, errors, round trips. */
+/* Config files: each option has a key and each key an option; layers, paths, errors. */
 #include "tests/unit/unit.h"
 
 #include <errno.h>
@@ -101,7 +101,7 @@ static int run_argv(char **argv)
 			fail_msg("no \"%s\" in: %s", text, e.msg);                                 \
 	} while (0)
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void each_option_has_a_key(void **state)
 {
@@ -227,7 +227,7 @@ static void defaults_are_true(void **state)
 	assert_true(n > 10);
 }
 
-/* ---- what a file gives --------------------------------------------------------------------------- */
+/* ---- what a file gives ----------------------------------------------------------------------- */
 
 static const char web[] =
 	"# the first line\n"
@@ -455,7 +455,7 @@ static void paths(void **state)
 	assert_string_equal(c.vfio[1].rom, "d/x.rom");
 }
 
-/* ---- errors -------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 /* All errors of a text, as they are printed, without the path in front. */
 static void expect_errors(const char *text, const char *lines)
@@ -627,7 +627,7 @@ static void garbage(void **state)
 	assert_int_equal(c.nr_disks, 2);
 }
 
-/* ---- from the command line to a file and back ------------------------------------------------------ */
+/* ---- from the command line to a file and back ------------------------------------------------ */
 
 /* Are two configs the same? Words that differ can only be pointers to equal strings. */
 static void expect_same(const struct vm_config *a, const struct vm_config *b)

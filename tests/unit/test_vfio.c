@@ -628,7 +628,8 @@ static void hostile_info(void **state)
 		int ret;
 		const char *word;
 	} t[] = {
-		{ far_first }, { last_byte }, { odd_place }, { circle }, { too_short }, { no_sizes },
+		{ far_first }, { last_byte }, { odd_place }, { circle }, { too_short },
+		{ no_sizes },
 		{ many, -EPROTO, "4294967295 ranges" }, { backwards, -EPROTO, "end before" },
 		{ grows, -EPROTO, "no sensible size" }, { huge, -EPROTO, "no sensible size" },
 	};
@@ -652,13 +653,16 @@ static void hostile_info(void **state)
 /* Linux before 5.4 says nothing of addresses and entries. */
 static void old_info(void **state)
 {
+	struct iommu *io;
+
 	host.caps = false;
 	add(A);
-	assert_int_equal(vfio_iommu(v)->nr, 1);
-	assert_true(iommu_allows(vfio_iommu(v), 0, UINT64_MAX));
-	assert_int_equal(vfio_iommu(v)->limit, UINT16_MAX);
+	io = vfio_iommu(v);
+	assert_int_equal(io->nr, 1);
+	assert_true(iommu_allows(io, 0, UINT64_MAX));
+	assert_int_equal(io->limit, UINT16_MAX);
 	/* then the map is refused */
-	assert_int_equal(vfio_iommu(v)->ops->map(vfio_iommu(v), 0x8000000, SZ_4K, page, &e), -EINVAL);
+	assert_int_equal(io->ops->map(io, 0x8000000, SZ_4K, page, &e), -EINVAL);
 	assert_says("0x8000000");
 }
 
@@ -790,8 +794,8 @@ static void entries(void **state)
 	add(A);
 	io = vfio_iommu(v);
 	assert_int_equal(io->limit, 3);
-	for (unsigned int i = 0; i < 3; i++)
-		assert_int_equal(io->ops->map(io, SZ_1G + i * SZ_4K, SZ_4K, page + i * SZ_4K, &e), 0);
+	for (uint64_t at = 0; at < 3 * SZ_4K; at += SZ_4K)
+		assert_int_equal(io->ops->map(io, SZ_1G + at, SZ_4K, page + at, &e), 0);
 	assert_int_equal(io->ops->map(io, 2 * SZ_1G, SZ_4K, page, &e), -ENOSPC);
 	assert_says("all 3 mappings", "--vfio-backend iommufd", "dma_entry_limit");
 	/* a device that comes later does not make it look smaller */
@@ -862,7 +866,8 @@ static void regions(void **state)
 	assert_non_null(sparse);
 	assert_int_equal(sparse->nr_areas, 2);
 	assert_int_equal(sparse->areas[1].offset, 0x3000);
-	assert_null(vfio_find_cap(r, r->argsz, r->cap_offset, VFIO_REGION_INFO_CAP_SPARSE_MMAP, 4096));
+	assert_null(vfio_find_cap(r, r->argsz, r->cap_offset, VFIO_REGION_INFO_CAP_SPARSE_MMAP,
+				  4096));
 	assert_null(vfio_find_cap(r, r->argsz, 0, VFIO_REGION_INFO_CAP_SPARSE_MMAP, 8));
 	free(r);
 	assert_int_equal(vfio_region(x, VFIO_PCI_CONFIG_REGION_INDEX, &r, &e), 0);
@@ -1122,9 +1127,11 @@ int main(void)
 	const struct CMUnitTest both[] = {
 		TEST(naming), TEST(devices), TEST(nothing_is_opened_early), TEST(not_bound),
 		TEST(no_iommu), TEST(group_not_viable), TEST(group_not_viable_unknown),
-		TEST(group_with_others), TEST(in_use), TEST(tokens), TEST(denied), TEST(missing_parts),
+		TEST(group_with_others), TEST(in_use), TEST(tokens), TEST(denied),
+		TEST(missing_parts),
 		TEST(unsafe_platform), TEST(no_pci_device), TEST(each_call_fails), TEST(ranges),
-		TEST(ranges_come_back), TEST(range_sets), TEST(large_pages), TEST(mappings), TEST(memlock), TEST(regions),
+		TEST(ranges_come_back), TEST(range_sets), TEST(large_pages), TEST(mappings),
+		TEST(memlock), TEST(regions),
 		TEST(interrupts), TEST(own_reset), TEST(no_reset), TEST(hot_reset),
 		TEST(hot_reset_same_group), TEST(hot_reset_in_the_way), TEST(hot_reset_many),
 		TEST(tell_kvm),

@@ -18,6 +18,11 @@
 #define MAP_RTC_BASE		UINT64_C(0x01010000)
 #define MAP_RTC_SIZE		UINT64_C(0x8)
 
+#define MAP_GPIO_BASE		UINT64_C(0x01020000)	/* only with --power-button */
+#define MAP_GPIO_SIZE		UINT64_C(0x1000)
+#define MAP_GPIO_SPI		96		/* level, behind those of PCI */
+#define MAP_GPIO_POWER		3		/* the line that QEMU's virt has it at */
+
 #define MAP_FLASH_BASE		UINT64_C(0x02000000)
 #define MAP_FLASH_MAX		UINT64_C(0x01000000)	/* 16 MiB */
 
@@ -39,7 +44,7 @@
 #define MAP_PCI_MEM_END		UINT64_C(0x80000000)
 #define MAP_PCI_SPI		64		/* INTx: SPI 64..95, level */
 
-#define MAP_NR_SPIS		96
+#define MAP_NR_SPIS		128		/* KVM counts in steps of 32 */
 
 #define MAP_RAM_BASE		UINT64_C(0x80000000)
 

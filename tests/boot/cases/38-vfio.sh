@@ -15,7 +15,7 @@ in_vfio_bed()
 	# Debian's guest kernel has no e1000e
 	[ ! -e "$TOP/Image.9p" ] || KERNEL=$TOP/Image.9p
 	MACHINE='-c 2 -m 512'
-	NICS=virtio_net
+	LIMIT=300 NICS=virtio_net
 	[ "$KERNEL" = "$TOP/Image" ] || NICS=e1000e,virtio_net
 }
 
@@ -147,8 +147,8 @@ assigned()
 {
 	m=$1 kind=$2 addresses=$3 what=$4
 	shift 4
-	seq 1 999999999 | head -c 16777216 >old
-	seq 500 999999999 | head -c 16777216 >new
+	seq 1 999999999 | head -c 4194304 >old
+	seq 500 999999999 | head -c 4194304 >new
 	pattern 500 1048576 >sent
 	for w in $(echo $what | tr , ' '); do
 		case $w in
@@ -177,7 +177,7 @@ assigned()
 	for w in $(echo $what | tr , ' '); do
 		case $w in
 		table | apart)
-			want bytes_$w 16777216
+			want bytes_$w 4194304
 			want before_$w $(sha old)
 			want after_$w $(sha new)
 			irqs $w $kind 50 ;;
@@ -279,7 +279,7 @@ case_vfio_kill()
 		await 'RT: round=2' 60
 		kill -KILL $bg
 		bg_end
-		pattern 3 16777216 >mine
+		pattern 3 4194304 >mine
 		disk_write 09.0 rt-apart mine
 		[ "$(disk_sum 09.0 rt-apart)" = $(sha mine) ] || fail "$b: the host's disk is not what was written"
 		# and given to a guest again
@@ -365,8 +365,7 @@ load()
 	s=$1
 	shift
 	LIMIT=$((s + 60))
-	sectors 16384 >d
-	truncate -s 16M d
+	sectors 8192 >d
 	disk_write 08.0 rt-table d
 	vfio 08.0 10.0
 	MACHINE='-c 2 -m 64'

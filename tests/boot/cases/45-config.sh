@@ -144,3 +144,15 @@ case_config_from_args()
 	[ "$rc" = 0 ] || fail "map: exit code $rc: $(tail -n 1 "$T/err")"
 	grep -q '^0x080000000 .*RAM, all of it RIPAS RAM' "$T/out" || fail "$(cat "$T/out")"
 }
+
+# the host of the vfio cases (38-vfio.sh), the payload of its edu device
+case_vfio_config()
+{
+	in_vfio_bed
+	vfio 10.0
+	example device "$G/edu.Image"
+	mkdir device.conf.d
+	echo 'vfio "nic" { device = 0000:00:10.0 }' >device.conf.d/here.conf
+	rt run device.conf --realm=emulated
+	tap_check edu.realm
+}

@@ -119,6 +119,34 @@ case_control_life()
 	[ -z "$(member name)" ] || fail "guests are left: $(tr '\n' ' ' <got)"
 }
 
+# on a terminal: two viewers, what one types the other sees; detached, the guest goes on
+case_control_attach()
+{
+	control_setup
+	vm a $MACHINE -k "$G/echo.flat" -p irq
+	ctl 0 wait -n a --for ready --timeout 60
+	timeout 60 "$BIN" console --view -n a </dev/null >viewer 2>&1 &
+	viewer=$!
+	echo $viewer >>"$T/pids"
+	rc=0
+	"$TOP/ptyrun" -e ready -s 'x' -e '[x]' -s '\x01a' -e "[$(printf '\001')]" -s '\x01x' -- \
+		"$BIN" console -n a >"$T/pty.out" 2>"$T/pty.err" || rc=$?
+	[ $rc = 0 ] || fail "exit code $rc: $(tail -n 1 "$T/pty.err")"
+	grep -q 'terminal same' "$T/pty.err" || fail "the terminal is not restored"
+	ctl 0 list
+	has ' a +running'
+	ctl 0 console --log -n a
+	has '\[x\]'
+	timeout 60 "$BIN" stat --watch -n a </dev/null >watch 2>watch.err &
+	watch=$!
+	sleep 2
+	ctl 0 stop -n a
+	wait $watch || fail "stat --watch: $(cat watch.err)"
+	[ "$(grep -c '^Guest a ' watch)" -gt 1 ] || fail "stat --watch printed once"
+	wait $viewer || fail "the viewer ended with $?"
+	grep -qF '[x]' viewer || fail "the viewer saw \"$(tail -n 1 viewer)\""
+}
+
 # while it is paused its clock stands
 case_control_clock()
 {
