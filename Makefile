@@ -67,7 +67,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o)
 LIB := $(O)/librealmtool.a
 BIN := $(O)/realmtool
 
-NO_BUILD := clean check help man run test test-long bench bench-io
+NO_BUILD := clean check help man run test test-long bench bench-io bench-vfio
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 include $(O)/config.mk
 endif
@@ -175,7 +175,7 @@ bench-native: $(VBENCH) $(VFIOBENCH)
 	$(Q)$(VBENCH)
 	$(Q)$(VFIOBENCH)
 
-.PHONY: test test-long bench bench-io
+.PHONY: test test-long bench bench-io bench-vfio
 test:
 	$(Q)sh tests/run.sh
 test-long:
@@ -184,8 +184,11 @@ bench:
 	$(Q)sh tests/bench/run.sh
 	$(Q)$(MAKE) --no-print-directory bench-native
 	$(Q)bash tests/bench/io.sh
+	$(Q)bash tests/bench/vfio.sh
 bench-io:
 	$(Q)bash tests/bench/io.sh
+bench-vfio:
+	$(Q)bash tests/bench/vfio.sh
 
 .PHONY: check
 check:
@@ -195,7 +198,7 @@ check:
 # The table is compiled for the machine that builds, so this works for every ARCH.
 HOSTCC ?= cc
 OPTMAN_SRC := man/optman.c vmm/options.c vmm/options_dev.c vmm/config.c vmm/ctl_options.c \
-	$(addprefix vmm/core/,opt.c parse.c err.c log.c)
+	$(addprefix vmm/core/,opt.c parse.c err.c log.c json.c)
 MAN := $(wildcard man/*.[17]) $(patsubst man/%.in,build/man/%,$(wildcard man/*.[15].in))
 
 build/man/optman: $(OPTMAN_SRC) $(wildcard vmm/*.h vmm/core/*.h vmm/board/*.h realm/*.h)

@@ -27,6 +27,7 @@
 #include "realm/slots.h"
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/trace.h"
 
 #define LOWER_SLOTS_MAX 4096	/* pieces of the lower half with --emulated-strict */
 
@@ -375,7 +376,12 @@ static int make_private(struct realm *r, ipa_t base, uint64_t len)
 
 static int emu_convert(struct realm *r, ipa_t base, ipa_t top, enum ripas_state state, ipa_t *done)
 {
+	static const struct trace_kind kind = {
+		.cat = "conversion", .arg = { "#base", "#top", "error" },
+	};
+	uint64_t began = trace_begin();
 	bool changed = false;
+	ipa_t first = base;
 	int ret = 0;
 
 	*done = base;
@@ -401,6 +407,8 @@ static int emu_convert(struct realm *r, ipa_t base, ipa_t top, enum ripas_state 
 		else
 			r->stat.to_shared++;
 	}
+	trace_span(&kind, state == RIPAS_RAM ? "to private" : "to shared", began, NULL, first, top,
+		   -ret);
 	return ret;
 }
 
@@ -433,7 +441,9 @@ static int inject_undefined(struct kvm_vcpu *v)
 
 static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
 {
-	uint64_t x[RSI_NR_REGS];
+	static const struct trace_kind kind = { .cat = "rsi", .arg = { "#x1", "#x2", "status" } };
+	uint64_t x[RSI_NR_REGS], began, x1, x2;
+	const char *name;
 	uint32_t written;
 
 	if (!(a64_exit(v->run)->hypercall.flags & A64_HYPERCALL_SMC)) {
@@ -446,7 +456,12 @@ static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
 	if (psci_is_call(x[0])) {
 		written = realm_psci(r, r->hooks.psci, r->hooks.ctx, v, x);
 	} else {
+		began = trace_begin();
+		name = rsi_name(x[0]);
+		x1 = x[1];
+		x2 = x[2];
 		written = rsi_call(&r->rsi, attest_rec(r->attest, v->id), x);
+		trace_span(&kind, name, began, NULL, x1, x2, x[0]);
 		r->stat.rsi_calls++;
 	}
 	pthread_mutex_unlock(&r->lock);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "vmm/core/err.h"
+#include "vmm/core/trace.h"
 
 /* Fits the second-level cache: what was read is still there when it is hashed. */
 #define CHUNK_GRANULES	64
@@ -78,6 +79,10 @@ static int hash_chunk(const struct engine *g, uint64_t nr, struct chunk *out, ui
 		      struct err *e)
 {
 	const struct plan_piece *c = g->plan->piece;
+	static const struct trace_kind kind = {
+		.cat = "measure", .text = "piece", .arg = { "#offset", "bytes" },
+	};
+	uint64_t began = trace_begin();
 	const uint8_t *data = buf;
 	int ret = 0;
 
@@ -96,6 +101,7 @@ static int hash_chunk(const struct engine *g, uint64_t nr, struct chunk *out, ui
 	for (unsigned int i = 0; i < n && !ret; i++)
 		ret = realm_hash2(g->m->params.algo, data + i * GRANULE_SIZE, GRANULE_SIZE, NULL, 0,
 				  out->digest[i]);
+	trace_span(&kind, "hash", began, c->name, nr * CHUNK, len, 0);
 	return ret;
 }
 
@@ -304,7 +310,9 @@ static int check(const struct plan *p, const struct rim_params *params, struct e
 int measure_plan(const struct plan *p, const struct rim_params *params, struct measurement *m,
 		 struct err *e)
 {
+	static const struct trace_kind kind = { .cat = "measure", .arg = { "pieces" } };
 	bool ripas = params->dialect == RIM_A;
+	uint64_t began = trace_begin();
 	struct measure_step *s;
 	int ret = check(p, params, e);
 
@@ -328,5 +336,6 @@ int measure_plan(const struct plan *p, const struct rim_params *params, struct m
 	memcpy(s->rim, m->rim.value, sizeof(s->rim));
 	if (ripas && params->order == RIM_RIPAS_LAST)
 		measure_ripas(p, m);
+	trace_span(&kind, "measure", began, NULL, p->nr, 0, 0);
 	return 0;
 }

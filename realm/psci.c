@@ -22,6 +22,21 @@ bool psci_is_call(uint32_t fid)
 	return (fid & ~(PSCI_SMC64 | PSCI_LAST)) == PSCI_VERSION;
 }
 
+const char *psci_name(uint32_t fid)
+{
+	switch (fid & ~PSCI_SMC64) {
+	case PSCI_VERSION: return "PSCI_VERSION";
+	case PSCI_CPU_SUSPEND: return "PSCI_CPU_SUSPEND";
+	case PSCI_CPU_OFF: return "PSCI_CPU_OFF";
+	case PSCI_CPU_ON: return "PSCI_CPU_ON";
+	case PSCI_AFFINITY_INFO: return "PSCI_AFFINITY_INFO";
+	case PSCI_FN_SYSTEM_OFF: return "PSCI_SYSTEM_OFF";
+	case PSCI_FN_SYSTEM_RESET: return "PSCI_SYSTEM_RESET";
+	case PSCI_FEATURES: return "PSCI_FEATURES";
+	default: return "unknown PSCI call";
+	}
+}
+
 bool psci_names_cpu(uint32_t fid)
 {
 	uint32_t base = fid & ~PSCI_SMC64;

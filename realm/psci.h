@@ -44,6 +44,9 @@ struct psci_ops {
 /** psci_is_call() - is this function identifier PSCI's, implemented or not? */
 bool psci_is_call(uint32_t fid);
 
+/** psci_name() - a function identifier in words */
+const char *psci_name(uint32_t fid);
+
 /** psci_names_cpu() - is it CPU_ON or AFFINITY_INFO, which the RMM lets the host complete? */
 bool psci_names_cpu(uint32_t fid);
 

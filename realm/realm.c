@@ -10,6 +10,7 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/trace.h"
 
 int realm_init(struct realm *r, struct err *e)
 {
@@ -216,13 +217,20 @@ fail:
 	return e ? e->code : -EIO;
 }
 
+const struct trace_kind realm_piece_kind = {
+	.cat = "launch", .text = "piece", .arg = { "#ipa", "bytes" },
+};
+
 int realm_fill(struct realm *r, const struct plan_piece *piece, void *dst, struct err *e)
 {
-	uint64_t whole = ALIGN_UP(piece->len, GRANULE_SIZE);
+	uint64_t whole = ALIGN_UP(piece->len, GRANULE_SIZE), began = trace_begin();
+	int ret;
 
 	(void)r;
 	log_debug("%s: %" PRIu64 " bytes at %" PRIipa, piece->name, piece->len, piece->ipa);
-	return plan_read(piece, 0, dst, whole, e);
+	ret = plan_read(piece, 0, dst, whole, e);
+	trace_span(&realm_piece_kind, "populate", began, piece->name, piece->ipa, piece->len, 0);
+	return ret;
 }
 
 /* ---- shared by the back ends ----------------------------------------------------------------- */
@@ -282,8 +290,12 @@ int realm_ripas(struct realm *r, struct err *e)
 uint32_t realm_psci(struct realm *r, const struct psci_ops *ops, void *ctx, struct kvm_vcpu *v,
 		    uint64_t *x)
 {
+	static const struct trace_kind kind = { .cat = "psci", .arg = { "#x1", "#x2", "#result" } };
+	uint64_t began = trace_begin(), x1 = x[1], x2 = x[2];
+	const char *name = psci_name(x[0]);
 	enum psci_next next = psci_call(ops, ctx, &r->split, x);
 
+	trace_span(&kind, name, began, NULL, x1, x2, x[0]);
 	switch (next) {
 	case PSCI_RETURN:
 		break;

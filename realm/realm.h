@@ -275,6 +275,8 @@ int realm_resident(const struct realm *r, ipa_t ipa, uint64_t len, unsigned char
 
 /* shared by the back ends */
 int realm_alloc_shared(struct realm *r, bool memfd, struct err *e);
+/* an event of the trace for each piece that is brought into place */
+extern const struct trace_kind realm_piece_kind;
 int realm_fill(struct realm *r, const struct plan_piece *piece, void *dst, struct err *e);
 /** realm_ripas() - make the RIPAS map as the plan has it at the start */
 int realm_ripas(struct realm *r, struct err *e);

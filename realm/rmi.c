@@ -29,6 +29,7 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/trace.h"
 
 #define POPULATE_CHUNK	(8 * SZ_1M)	/* what one call is given, and staged at a time */
 #define CHUNK		(64 * SZ_1M)	/* converted or given back in one go */
@@ -419,7 +420,11 @@ static int kvm_populate(struct realm *r, const struct plan *p, struct err *e)
 	for (unsigned int i = 0; i < p->nr; i++)
 		total += ALIGN_UP(p->piece[i].len, GRANULE_SIZE);
 	for (unsigned int i = 0; i < p->nr && !ret; i++) {
+		uint64_t began = trace_begin();
+
 		ret = populate_piece(m, &p->piece[i], staging, done, total, e);
+		trace_span(&realm_piece_kind, "populate", began, p->piece[i].name, p->piece[i].ipa,
+			   p->piece[i].len, 0);
 		done += ALIGN_UP(p->piece[i].len, GRANULE_SIZE);
 	}
 	if (staging)
@@ -588,12 +593,17 @@ static int make_shared(struct rmi *m, ipa_t base, uint64_t len)
 /* @base, @top: anywhere; what is not RAM is nothing to us */
 static int kvm_convert(struct realm *r, ipa_t base, ipa_t top, enum ripas_state state, ipa_t *done)
 {
+	static const struct trace_kind kind = {
+		.cat = "conversion", .arg = { "#base", "#top", "error" },
+	};
 	bool changed = false, private = state == RIPAS_RAM;
+	uint64_t began = trace_begin();
 	struct rmi *m = r->rmi;
+	ipa_t first;
 	int ret = 0;
 
 	*done = top;
-	base = MAX(base, r->ram_base);
+	first = base = MAX(base, r->ram_base);
 	top = MIN(top, r->ram_base + r->ram_size);
 	if (base >= top)
 		return 0;
@@ -621,6 +631,7 @@ static int kvm_convert(struct realm *r, ipa_t base, ipa_t top, enum ripas_state 
 		r->stat.to_private++;
 	else if (changed)
 		r->stat.to_shared++;
+	trace_span(&kind, private ? "to private" : "to shared", began, NULL, first, top, -ret);
 	return ret;
 }
 

@@ -245,3 +245,26 @@ uint32_t rsi_call(struct rsi *r, struct rsi_rec *rec, uint64_t x[RSI_NR_REGS])
 		return answer(x, SMCCC_NOT_SUPPORTED, 0, 0);
 	}
 }
+
+const char *rsi_name(uint32_t fid)
+{
+	switch (fid & ~SMCCC_SVE_HINT) {
+	case RSI_VERSION: return "RSI_VERSION";
+	case RSI_FEATURES: return "RSI_FEATURES";
+	case RSI_MEASUREMENT_READ: return "RSI_MEASUREMENT_READ";
+	case RSI_MEASUREMENT_EXTEND: return "RSI_MEASUREMENT_EXTEND";
+	case RSI_ATTESTATION_TOKEN_INIT: return "RSI_ATTESTATION_TOKEN_INIT";
+	case RSI_ATTESTATION_TOKEN_CONTINUE: return "RSI_ATTESTATION_TOKEN_CONTINUE";
+	case RSI_REALM_CONFIG: return "RSI_REALM_CONFIG";
+	case RSI_IPA_STATE_SET: return "RSI_IPA_STATE_SET";
+	case RSI_IPA_STATE_GET: return "RSI_IPA_STATE_GET";
+	case RSI_HOST_CALL: return "RSI_HOST_CALL";
+	case RSI_MEM_GET_PERM_VALUE: return "RSI_MEM_GET_PERM_VALUE";
+	case RSI_MEM_SET_PERM_INDEX: return "RSI_MEM_SET_PERM_INDEX";
+	case RSI_MEM_SET_PERM_VALUE: return "RSI_MEM_SET_PERM_VALUE";
+	case RSI_PLANE_ENTER: return "RSI_PLANE_ENTER";
+	case RSI_PLANE_SYSREG_READ: return "RSI_PLANE_SYSREG_READ";
+	case RSI_PLANE_SYSREG_WRITE: return "RSI_PLANE_SYSREG_WRITE";
+	default: return "unknown call";
+	}
+}

@@ -107,4 +107,7 @@ struct rsi {
  */
 uint32_t rsi_call(struct rsi *r, struct rsi_rec *rec, uint64_t x[RSI_NR_REGS]);
 
+/** rsi_name() - a function identifier in words */
+const char *rsi_name(uint32_t fid);
+
 #endif

@@ -10,6 +10,7 @@
 #include "vmm/core/err.h"
 #include "vmm/core/gmem.h"
 #include "vmm/core/log.h"
+#include "vmm/core/trace.h"
 
 #define VIEWS 2		/* addresses that a range is mapped at, at most: the alias, its own */
 
@@ -76,19 +77,24 @@ static const struct gmem_region *region_of(const struct dma *d, ipa_t ipa, uint6
 
 /* ---- one range ------------------------------------------------------------------------------- */
 
+static const struct trace_kind dma_kind = {
+	.cat = "dma", .arg = { "#iova", "bytes", "error" },
+};
+
 /* A failure leaves m->mapped as it is in truth. */
 static int unmap(struct dma *d, struct range *m, struct err *e)
 {
 	struct iommu *io = d->cfg.iommu;
 
 	for (unsigned int v = 0; v < VIEWS; v++) {
-		uint64_t iova = view_iova(d, v, m->base);
+		uint64_t iova = view_iova(d, v, m->base), began = trace_begin();
 		int ret;
 
 		if (!(m->mapped & 1U << v))
 			continue;
 		d->stat.unmaps++;
 		ret = io->ops->unmap(io, iova, m->end - m->base, e);
+		trace_span(&dma_kind, "unmap", began, NULL, iova, m->end - m->base, -ret);
 		if (ret < 0)
 			return err_prefix(e, "guest memory %" PRIipa " to %" PRIipa " cannot be taken from "
 					  "the devices", m->base, m->end);
@@ -126,9 +132,11 @@ static int map(struct dma *d, struct range *m, struct err *e)
 		return err_set(e, ret, "it was lost: an uncorrected memory error of the host, or a file "
 			       "that was cut short");
 	for (unsigned int v = 0; v < nr_views(d); v++) {
+		uint64_t iova = view_iova(d, v, m->base), began = trace_begin();
+
 		d->stat.maps++;
-		ret = io->ops->map(io, view_iova(d, v, m->base), len, r->host + (m->base - r->base),
-				   e);
+		ret = io->ops->map(io, iova, len, r->host + (m->base - r->base), e);
+		trace_span(&dma_kind, "map", began, NULL, iova, len, -ret);
 		if (ret < 0)
 			/* what the first view's mapping is worth is for the caller to say */
 			return unmap(d, m, &why) < 0 ? -ENOTRECOVERABLE : ret;

@@ -28,6 +28,8 @@ struct vfio_pci_cfg {
  * @msi:  routes of messages; NULL: no ITS, the guest sees no MSI and no MSI-X
  * @kvm:  for INTx by irqfd
  * @loop: of the main thread: errors and unplug requests of the kernel arrive there
+ * @intx_exits: kvm_forgets_eoi(): while INTx is in use, accesses to BARs are exits. A handler asks
+ *        its device, and that is the exit that KVM needs
  * @map_bar: let the guest reach [host, host + size) at @ipa without exits, *slot is for unmap_bar;
  *        NULL: this kind of guest cannot (a KVM realm): all accesses are exits
  * @unmap_bar: undo it
@@ -38,6 +40,7 @@ struct vfio_pci_env {
 	struct msi *msi;
 	struct kvm *kvm;
 	struct loop *loop;
+	bool intx_exits;
 	int (*map_bar)(void *ctx, ipa_t ipa, uint64_t size, void *host, unsigned int *slot);
 	void (*unmap_bar)(void *ctx, unsigned int slot);
 	void (*failed)(void *ctx, const char *why);

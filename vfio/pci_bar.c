@@ -251,7 +251,7 @@ void vfio_bar_mapped(struct pci_dev *d, unsigned int bar, ipa_t addr)
 		int ret;
 
 		unmap_guest(p, a);
-		if (!addr || !IS_ALIGNED(addr | a->size, page))
+		if (!addr || p->by_exits || !IS_ALIGNED(addr | a->size, page))
 			continue;
 		ret = p->env.map_bar(p->env.ctx, addr + a->off, a->size, a->host, &a->slot);
 		a->guest = !ret;
@@ -259,6 +259,15 @@ void vfio_bar_mapped(struct pci_dev *d, unsigned int bar, ipa_t addr)
 			log_rated(&p->rate, LOG_WARNING, "%s: BAR %u: no memory slot: %s; accesses "
 				  "to it are exits", p->dev->name, bar, strerror(-ret));
 	}
+}
+
+void vfio_bars_by_exits(struct vfio_pci *p, bool on)
+{
+	if (p->by_exits == on)
+		return;
+	p->by_exits = on;
+	for (unsigned int bar = 0; bar < PCI_STD_NUM_BARS; bar++)
+		vfio_bar_mapped(&p->pci, bar, p->pci.bar[bar].addr);
 }
 
 /* ---- accesses that are exits ----------------------------------------------------------------- */

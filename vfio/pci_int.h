@@ -50,6 +50,7 @@ struct vfio_hole {
  * @write_lock: the guest's writes to configuration space, one at a time; before host->lock
  * @cfg_lock: changes of several bits of a register of the device; the last of all locks
  * @pm, @exp, @af, @vpd: offsets of these capabilities, 0: the guest sees none
+ * @by_exits: accesses to BARs are exits at the moment (env.intx_exits)
  * @rom:     the expansion ROM; @rom_len bytes of it, of which the BAR may have more
  */
 struct vfio_pci {
@@ -68,6 +69,7 @@ struct vfio_pci {
 	struct vfio_bar bar[PCI_STD_NUM_BARS];
 	uint8_t *rom;
 	size_t rom_len;
+	bool by_exits;
 	bool stopped;
 };
 
@@ -101,6 +103,8 @@ int vfio_bars_init(struct vfio_pci *p, struct err *e);
 int vfio_rom_init(struct vfio_pci *p, const struct vfio_pci_cfg *cfg, struct err *e);
 /** vfio_bars_map() - map what can be mapped, but not where the MSI-X table is */
 int vfio_bars_map(struct vfio_pci *p, struct err *e);
+/** vfio_bars_by_exits() - let no access pass without an exit, or do so again; host->lock is held */
+void vfio_bars_by_exits(struct vfio_pci *p, bool on);
 /** vfio_bars_free() - the guest has none of it any more; also for what was never mapped */
 void vfio_bars_free(struct vfio_pci *p);
 /* struct pci_ops.bar_read, bar_write, bar_mapped */

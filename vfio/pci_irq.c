@@ -624,6 +624,8 @@ static int update(struct vfio_pci *p, struct err *e)
 		msi_apply(p);
 	if (q->kind == VFIO_PCI_INTX)
 		intx_mask(p, intx_disabled(p));
+	if (p->env.intx_exits && !q->held)
+		vfio_bars_by_exits(p, q->intx.attached);
 	return ret;
 }
 

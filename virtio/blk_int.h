@@ -51,6 +51,7 @@ struct blk_pace {
  * @soon:     look at the ring although there was no kick
  * @asked:    entries that a kick was last asked for
  * @rounds:   how often used buffers were given back
+ * @popped:   when the chain at hand was taken, for --trace
  */
 struct blk_queue {
 	struct virtio_blk *blk;
@@ -65,6 +66,7 @@ struct blk_queue {
 	struct blk_pace pace;
 	unsigned int asked;
 	uint64_t rounds;
+	uint64_t popped;
 };
 
 /**

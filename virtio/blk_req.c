@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "virtio/blk_int.h"
+#include "vmm/core/trace.h"
 
 /* A guest can have a queue's size of these allocated, with `direct` and bad alignment only. */
 #define BOUNCE_SIZE	(128u << 10)
@@ -42,6 +43,8 @@ struct blk_pin {
  * @piece:       the one buffer of a bounced request, or zeroes
  * @range:       a copy of what a discard or write-zeroes wants, the current one first
  * @cancel:      set by the thread that needs our memory
+ * @began:       when it was taken, and
+ * @at, @bytes:  what it was about, all for --trace
  */
 struct blk_req {
 	struct blkio_req io;
@@ -63,12 +66,31 @@ struct blk_req {
 	struct virtio_blk_discard_write_zeroes *range;
 	unsigned int nr_ranges;
 	bool syncing;
+	uint64_t began, at, bytes;
 };
 
 static struct virtio_blk *blk_of(const struct blk_req *r)
 {
 	return r->bq->blk;
 }
+
+static const char *request_name(uint32_t type)
+{
+	switch (type) {
+	case VIRTIO_BLK_T_IN: return "read";
+	case VIRTIO_BLK_T_OUT: return "write";
+	case VIRTIO_BLK_T_FLUSH: return "flush";
+	case VIRTIO_BLK_T_DISCARD: return "discard";
+	case VIRTIO_BLK_T_WRITE_ZEROES: return "write zeroes";
+	case VIRTIO_BLK_T_GET_ID: return "get ID";
+	default: return "unknown";
+	}
+}
+
+/* Of discard and write zeroes: the first range. */
+static const struct trace_kind request_kind = {
+	.cat = "blk", .text = "device", .arg = { "offset", "bytes", "status" },
+};
 
 /* ---- the end of a request ---- */
 
@@ -127,6 +149,8 @@ static void finish(struct blk_req *r, uint8_t status)
 	/* A queue that was reset or broken meanwhile gets no answer; its memory is not ours. */
 	if (bq->section && r->head.epoch == vq->epoch && !vq->broken)
 		complete(vq, &r->head, r->status, status, r->in_len);
+	trace_async(&request_kind, request_name(r->type), r->began, blk_of(r)->dev.name, r->at,
+		    r->bytes, status);
 	free_req(r);
 }
 
@@ -416,6 +440,7 @@ static struct blk_req *new_req(struct blk_queue *bq, const struct vq_chain *c, u
 		return NULL;
 	memset(r, 0, sizeof(*r));
 	r->bq = bq;
+	r->began = bq->popped;
 	r->head = c->head;
 	r->type = type;
 	r->status = status;
@@ -429,6 +454,8 @@ static void begin(struct blk_req *r)
 {
 	struct blk_queue *bq = r->bq;
 
+	r->at = r->pos;
+	r->bytes = r->left;
 	r->next = bq->reqs;
 	r->pprev = &bq->reqs;
 	if (r->next)
@@ -570,6 +597,7 @@ void blk_parse(struct blk_queue *bq, const struct vq_chain *c)
 	struct vq_seg last;
 	int answer;
 
+	bq->popped = trace_begin();
 	/* The status byte is the last of the writable part, however that is cut into pieces. */
 	if (!c->in_len || c->out_len < sizeof(hdr) || vq_read(vq, c, 0, &hdr, sizeof(hdr)) < 0) {
 		if (c->in_len) {
@@ -603,6 +631,8 @@ void blk_parse(struct blk_queue *bq, const struct vq_chain *c)
 		answer = VIRTIO_BLK_S_UNSUPP;
 		break;
 	}
-	if (answer >= 0)
-		complete(vq, &c->head, last.addr, answer, in_len);
+	if (answer < 0)
+		return;
+	complete(vq, &c->head, last.addr, answer, in_len);
+	trace_async(&request_kind, request_name(hdr.type), bq->popped, blk->dev.name, 0, 0, answer);
 }

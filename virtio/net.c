@@ -418,8 +418,8 @@ static int watch_host(struct virtio_net *net)
 /* See SCARCE_POOL. A user who says that the MTU is no larger than Ethernet's has the last word. */
 static bool scarce(const struct virtio_net_cfg *cfg, const struct virtio_env *env)
 {
-	return env->max_request && env->max_request < SCARCE_POOL / 2 && cfg->nif && cfg->nif->mtu &&
-	       (!cfg->mtu || cfg->mtu > ETH_DATA_LEN);
+	return env->max_request && env->max_request < SCARCE_POOL / 2 && cfg->nif &&
+	       cfg->nif->mtu && (!cfg->mtu || cfg->mtu > ETH_DATA_LEN);
 }
 
 static uint16_t told_mtu(const struct virtio_net_cfg *cfg, const struct virtio_env *env)

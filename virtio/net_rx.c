@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "virtio/net_int.h"
+#include "vmm/core/trace.h"
 
 /* What is not larger is a small packet: one of Ethernet's usual size, and the header. */
 #define SMALL	(NET_HDR_LEN + 1518)
@@ -150,13 +151,19 @@ static bool intact(const struct net_rx *rx, struct vq *vq, unsigned int chains)
 	return ok;
 }
 
-/* A packet of @len bytes, header included, is in the buffers: give those to the guest. */
-static void finish(struct net_pair *p, struct vq *vq, size_t len)
+/*
+ * A packet of @len bytes, header included, is in the buffers: give those to the guest.
+ * @began: when they were taken, for --trace
+ */
+static void finish(struct net_pair *p, struct vq *vq, size_t len, uint64_t began)
 {
+	static const struct trace_kind kind = {
+		.cat = "net", .text = "device", .arg = { "queue", "bytes" },
+	};
 	struct net_rx *rx = &p->rx;
 	unsigned int chains = 0;
 	uint16_t number;
-	size_t sum = 0;
+	size_t sum = 0, all = len;
 	bool ok;
 
 	while (sum < len)
@@ -173,12 +180,14 @@ static void finish(struct net_pair *p, struct vq *vq, size_t len)
 		len -= part;
 	}
 	put_back(rx, vq, chains);
+	trace_span(&kind, "receive", began, p->net->dev.name, p->index, all, 0);
 }
 
 /* Copy a packet to the guest. */
 static enum outcome deliver(struct net_pair *p, struct vq *vq, const void *hdr, const void *frame,
 			    size_t len)
 {
+	uint64_t began = trace_begin();
 	struct net_rx *rx = &p->rx;
 
 	collect(p, vq, NET_HDR_LEN + len);
@@ -194,7 +203,7 @@ static enum outcome deliver(struct net_pair *p, struct vq *vq, const void *hdr, 
 	}
 	put(rx, 0, hdr, NET_HDR_LEN);
 	put(rx, NET_HDR_LEN, frame, len);
-	finish(p, vq, NET_HDR_LEN + len);
+	finish(p, vq, NET_HDR_LEN + len, began);
 	return DONE;
 }
 
@@ -228,10 +237,12 @@ static enum outcome deliver_held(struct net_pair *p, struct vq *vq)
 static enum outcome from_tap(struct net_pair *p, struct vq *vq)
 {
 	struct net_rx *rx = &p->rx;
+	uint64_t began;
 	ssize_t n;
 
 	if (rx->held_len)
 		return deliver_held(p, vq);
+	began = trace_begin();
 	collect(p, vq, rx->big ? NET_HDR_LEN + NET_FRAME_MAX : SMALL);
 	if (!rx->nr_chains)
 		return WAIT;
@@ -248,7 +259,7 @@ static enum outcome from_tap(struct net_pair *p, struct vq *vq)
 	}
 	rx->big = n > SMALL;
 	if ((size_t)n <= rx->room) {
-		finish(p, vq, n);
+		finish(p, vq, n, began);
 		return DONE;
 	}
 	get(rx, rx->held, rx->room);

@@ -10,6 +10,11 @@
 #include <unistd.h>
 
 #include "virtio/net_int.h"
+#include "vmm/core/trace.h"
+
+static const struct trace_kind send_kind = {
+	.cat = "net", .text = "device", .arg = { "queue", "bytes", "packets" },
+};
 
 static struct vq *tx_vq(struct net_pair *p)
 {
@@ -66,6 +71,7 @@ static void to_tap(struct net_pair *p, struct vq *vq)
 	struct vq_chain c;
 
 	while (vq_pop(vq, &c) > 0) {
+		uint64_t began = trace_begin();
 		unsigned int n;
 
 		if (!budget--) {
@@ -79,6 +85,7 @@ static void to_tap(struct net_pair *p, struct vq *vq)
 			break;
 		}
 		vq_push(vq, &c.head, 0);
+		trace_span(&send_kind, "send", began, p->net->dev.name, p->index, c.out_len, 1);
 	}
 }
 
@@ -148,12 +155,18 @@ static bool flush(struct net_pair *p, struct vq *vq, struct batch *b)
 
 static void to_stream(struct net_pair *p, struct vq *vq)
 {
+	uint64_t began = trace_begin(), bytes = 0;
 	struct batch b;
 	bool more = gather(vq, &b);
 
 	if (b.nr && !flush(p, vq, &b)) {
 		/* taken in part: what is left is tried again at once, or waits for an event */
 		more = !p->blocked;
+	}
+	if (began && b.nr) {
+		for (unsigned int i = 0; i < b.nr; i++)
+			bytes += b.len[i];
+		trace_span(&send_kind, "send", began, p->net->dev.name, p->index, bytes, b.nr);
 	}
 	if (more)
 		virtio_dev_kick(&p->net->dev, NET_TXQ(p->index));

@@ -159,6 +159,7 @@ int assigned_make(struct machine *m, struct err *e)
 		.msi = m->gic.its ? &m->msi : NULL,
 		.kvm = &m->kvm,
 		.loop = m->env->loop,
+		.intx_exits = kvm_forgets_eoi(&m->kvm),
 		.map_bar = realm_maps_io(&m->realm) ? map_bar : NULL,
 		.unmap_bar = unmap_bar,
 		.failed = failed,

@@ -35,7 +35,7 @@ static int by_address(const void *va, const void *vb)
 	return a->inside - b->inside;
 }
 
-static void add_devices(struct map *m, const struct layout *l)
+static void add_devices(struct map *m, const struct vm_config *c, const struct layout *l)
 {
 	const struct gic *g = &l->gic;
 
@@ -48,6 +48,7 @@ static void add_devices(struct map *m, const struct layout *l)
 	}
 	add(m, MAP_UART_BASE, MAP_UART_COUNT * MAP_UART_STRIDE, false, "serial ports", "");
 	add(m, MAP_RTC_BASE, MAP_RTC_SIZE, false, "clock", "");
+	add(m, MAP_GPIO_BASE, c->power_button ? MAP_GPIO_SIZE : 0, false, "power button", "");
 	add(m, MAP_FLASH_BASE, l->flash_size, false, "flash", "");
 	add(m, MAP_VIRTIO_BASE, l->nr_virtio * MAP_VIRTIO_STRIDE, false, "virtio-mmio", "");
 	add(m, g->its_base, g->its ? MAP_GITS_SIZE : 0, false, "GICv3 ITS", "");
@@ -98,7 +99,7 @@ void conf_map(const struct vm_config *c, const struct layout *l, FILE *to)
 	int digits = (s->bits + 3) / 4;
 	struct map m = { .nr = 0 };
 
-	add_devices(&m, l);
+	add_devices(&m, c, l);
 	add_ram(&m, c, l);
 	qsort(m.row, m.nr, sizeof(m.row[0]), by_address);
 

@@ -49,6 +49,7 @@ void config_free(struct vm_config *c)
 	free(c->dump_dtb);
 	free(c->params);
 	free(c->gdb);
+	free(c->trace);
 	free(c->ready_line);
 	free(c->host_profile);
 	free(c->expect_rim);
@@ -241,11 +242,19 @@ static int check_pci(const struct vm_config *c, struct err *e)
 	return 0;
 }
 
+static int check_running(const struct vm_config *c, struct err *e)
+{
+	if (c->ready == READY_VSOCK && !c->vsock.cid)
+		return err_set(e, -EINVAL, "option --ready: the guest has no vsock to say it on: give "
+			       "--vsock CID, too");
+	return 0;
+}
+
 int config_check(const struct vm_config *c, struct err *e)
 {
 	int (*const check[])(const struct vm_config *, struct err *) = {
 		check_memory, check_boot, check_realm, check_cpus, check_guest_memory,
-		check_pci,
+		check_pci, check_running,
 	};
 	int ret = 0;
 

@@ -261,6 +261,7 @@ struct vm_config {
 	/* running */
 	enum log_level loglevel;
 	char *gdb;		/* PORT or unix:PATH */
+	char *trace;		/* file for a trace of what happens */
 	enum cfg_ready ready;
 	char *ready_line;	/* of READY_LINE: extended regular expression */
 	unsigned int ready_port;	/* of READY_VSOCK */

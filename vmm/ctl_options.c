@@ -46,8 +46,8 @@ static const struct opt stop_rows[] = {
 	{ .name = "force", .letter = 'f', .flags = OPT_FLAG, .help = "at once, without its power button",
 	  .parse = opt_flag, .offset = offsetof(struct stop_options, force) },
 	{ .name = "timeout", .arg = "S", .help = "wait so long for its end (default 60, 0: do not)",
-	  .text = "In seconds. When the command returns, the guest's disks are unlocked, its devices "
-		  "and its name are free.",
+	  .text = "In seconds, beyond what --stop-timeout gives the guest. When the command "
+		  "returns, the guest's disks are unlocked, its devices and its name are free.",
 	  .parse = opt_uint, .offset = offsetof(struct stop_options, timeout), .max = 86400 },
 	HELP,
 };

@@ -15,6 +15,8 @@
 #include "vmm/core/usock.h"
 
 #define SUFFIX		".sock"
+#define LOCK_TRIES	1000	/* two seconds */
+#define LOCK_US		2000
 #define BUSY_TRIES	300	/* three seconds */
 #define BUSY_US		10000
 
@@ -83,9 +85,15 @@ int ctl_lock(enum ctl_dir dir, bool create, struct err *e)
 		return err_set(e, -EPERM, "the folder %s must belong to this user, and nobody else may "
 			       "write into it", path);
 	}
-	/* Some network file systems have no locks; the race that these close is small. */
-	while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
-		;
+	/*
+	 * It is held for a moment only. Some network file systems have no locks, and the race that
+	 * these close is small: so it goes on without.
+	 */
+	for (unsigned int i = 0; i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			break;
+		usleep(LOCK_US);
+	}
 	return fd;
 }
 

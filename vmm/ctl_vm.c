@@ -21,6 +21,7 @@ static pthread_mutex_t rim_lock = PTHREAD_MUTEX_INITIALIZER;
 #include "vfio/pci.h"
 #include "virtio/virtio.h"
 #include "vmm/board/flash.h"
+#include "vmm/core/trace.h"
 #include "vmm/devices.h"
 
 #define BALLOON_PAGE	UINT64_C(4096)
@@ -136,11 +137,10 @@ static int do_status(struct session *s, const json_t *req, json_t **out, struct 
 
 static int do_stop(struct session *s, const json_t *req, json_t **out, struct err *e)
 {
-	/* a guest that does not run hears no power button */
-	bool now = s->ctl.paused || json_is_true(json_object_get(req, "force"));
+	bool now = json_is_true(json_object_get(req, "force"));
 
 	s->ctl.stopped = true;
-	session_stop(s, now);
+	*out = json_pack("{si}", "force_after", (int)session_stop(s, 0, now));
 	return 0;
 }
 
@@ -168,6 +168,8 @@ static int changed(json_t **out, bool how)
 	return 0;
 }
 
+static const struct trace_kind life_kind = { .cat = "vm" };
+
 static int do_pause(struct session *s, const json_t *req, json_t **out, struct err *e)
 {
 	struct machine *m = running(s, e);
@@ -180,7 +182,19 @@ static int do_pause(struct session *s, const json_t *req, json_t **out, struct e
 	counter_stop(s);
 	s->ctl.paused = true;
 	log_info("paused");
+	trace_mark(&life_kind, "pause", NULL, 0, 0, 0);
 	return changed(out, true);
+}
+
+void ctl_vm_resume(struct session *s)
+{
+	if (!s->ctl.paused)
+		return;
+	counter_go(s);
+	s->ctl.paused = false;
+	vcpus_go(s->m);
+	log_info("resumed");
+	trace_mark(&life_kind, "resume", NULL, 0, 0, 0);
 }
 
 static int do_resume(struct session *s, const json_t *req, json_t **out, struct err *e)
@@ -189,10 +203,7 @@ static int do_resume(struct session *s, const json_t *req, json_t **out, struct 
 		return -EAGAIN;
 	if (!s->ctl.paused)
 		return changed(out, false);
-	counter_go(s);
-	s->ctl.paused = false;
-	vcpus_go(s->m);
-	log_info("resumed");
+	ctl_vm_resume(s);
 	return changed(out, true);
 }
 
@@ -509,6 +520,7 @@ static int do_regions(struct session *s, const json_t *req, json_t **out, struct
 	list = json_array();
 	region(list, "UARTs", MAP_UART_BASE, MAP_UART_COUNT * MAP_UART_STRIDE);
 	region(list, "RTC", MAP_RTC_BASE, MAP_RTC_SIZE);
+	region(list, "power button", MAP_GPIO_BASE, m->gpio ? MAP_GPIO_SIZE : 0);
 	region(list, "flash", MAP_FLASH_BASE, m->flash ? flash_size(m->flash) : 0);
 	if (m->nr_virtio && m->virtio[0].mmio)
 		region(list, "virtio-mmio", MAP_VIRTIO_BASE, m->nr_virtio * MAP_VIRTIO_STRIDE);
@@ -694,6 +706,10 @@ static int on_request(void *ctx, const char *cmd, const struct json_t *req, stru
 
 #else
 
+void ctl_vm_resume(struct session *s)
+{
+}
+
 static int on_request(void *ctx, const char *cmd, const struct json_t *req, struct json_t **out,
 		      struct err *e)
 {
@@ -753,14 +769,14 @@ void ctl_vm_close(struct session *s, int ret)
 
 	if (ret < 0)
 		reason = "failed";
-	else if (s->signal)
-		reason = "signal";
-	else if (s->ctl.stopped)
-		reason = "stop";
 	else if (s->end == END_POWEROFF)
 		reason = "poweroff";
 	else if (s->end == END_RESET)
 		reason = "reset";
+	else if (s->signal)
+		reason = "signal";
+	else if (s->ctl.stopped)
+		reason = "stop";
 	/* main() makes 128 of an error, as lkvm does */
 	control_end(s->ctl.control, reason, ret < 0 ? 128 : ret);
 	s->ctl.control = NULL;

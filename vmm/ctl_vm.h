@@ -5,7 +5,8 @@
  *
  *	status		name, process, state, mode, size; "rim":true: the measurement too, which
  *			takes its time: "measuring" tells to ask again
- *	stop		end the guest; "force":true: without asking it
+ *	stop		end the guest: its power button is pressed, if it has one, and "force_after" says
+ *			after how many seconds it is ended all the same; "force":true: at once
  *	pause, resume	keep the vCPUs out of the guest; "changed": it was not so before
  *	memory		what the guest's balloon tells of its memory; "ask":true asks for new numbers
  *	balloon		"inflate", "deflate" or "size", in MiB: what the balloon shall hold
@@ -56,6 +57,8 @@ struct ctl_vm {
 int ctl_vm_open(struct session *s, struct err *e);
 /** ctl_vm_boot() - a new machine is about to run */
 void ctl_vm_boot(struct session *s);
+/** ctl_vm_resume() - let a machine that was paused go on, if it was */
+void ctl_vm_resume(struct session *s);
 /** ctl_vm_rim() - the measurement of this launch is known; any thread */
 void ctl_vm_rim(struct session *s, const struct measurement *m);
 /** ctl_vm_stop() - the machine is about to be destroyed */

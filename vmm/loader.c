@@ -38,6 +38,7 @@
 #include "vmm/board/memmap.h"
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/trace.h"
 #include "vmm/unzip.h"
 
 #define HEAD_SIZE	0x9000		/* as far as the magic of an ISO 9660 image */
@@ -749,8 +750,13 @@ static int lay_out(const struct loader_in *in, struct loader_out *out, struct pl
 		initrd->path, MIB(initrd->len), behind, dtb, mib_needed(in, behind, initrd->len));
 }
 
+static const struct trace_kind load_kind = {
+	.cat = "launch", .text = "piece", .arg = { "#ipa", "bytes" },
+};
+
 int loader_plan(const struct loader_in *in, struct loader_out *out, struct err *e)
 {
+	uint64_t began = trace_begin();
 	struct plan_piece image = { .fd = -1 }, initrd = { .fd = -1 };
 	bool has_initrd = in->files.firmware < 0 && in->files.initrd >= 0;
 	bool has_dtb = in->files.dtb >= 0;
@@ -771,10 +777,13 @@ int loader_plan(const struct loader_in *in, struct loader_out *out, struct err *
 	}
 	if (ret < 0)
 		goto fail;
+	trace_span(&load_kind, "load", began, image.name, image.ipa, image.len, 0);
 	if (has_initrd) {
+		began = trace_begin();
 		ret = whole_file(&initrd, "initrd", in->files.initrd, in->files.initrd_path, e);
 		if (ret < 0)
 			goto fail;
+		trace_span(&load_kind, "load", began, initrd.name, initrd.ipa, initrd.len, 0);
 	}
 	if (has_dtb) {
 		ret = read_dtb(in, out, &dt, e);
@@ -829,6 +838,7 @@ int loader_add_dtb(struct loader_out *out, const void *dtb, size_t size, struct 
 	uint8_t *buf;
 	int ret;
 
+	trace_mark(&load_kind, "load", c.name, c.ipa, size, 0);
 	if (!size || size > MAP_DTB_SIZE)
 		return err_set(e, -EINVAL, "devicetree: %zu bytes do not fit in %" PRIu64, size,
 			       MAP_DTB_SIZE);

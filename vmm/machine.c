@@ -15,6 +15,7 @@
 #include "vmm/board/pl061.h"
 #include "vmm/board/rtc.h"
 #include "vmm/core/log.h"
+#include "vmm/core/trace.h"
 #include "vmm/devices.h"
 #include "vmm/vu_host.h"
 
@@ -150,7 +151,7 @@ static int make_pci(struct machine *m, struct err *e)
 		gic_level_line(&m->gic, MAP_PCI_SPI + i, &line[i]);
 	if (m->gic.its)
 		ret = msi_init(&m->msi, &m->kvm, msi_doorbell, &m->realm, e);
-	return ret ? ret : pci_host_init(&m->pci, &m->bus, line, 
+	return ret ? ret : pci_host_init(&m->pci, &m->bus, line,
 					  m->layout->virtio_pci ? m->env->nr_hosts : 0,
 					  assigned_places(m->env->assigned),
 					  m->layout->mem64.base, m->layout->mem64.size, e);
@@ -431,9 +432,19 @@ static int check_windows(struct machine *m, struct err *e)
 	return ret;
 }
 
+static const struct trace_kind launch_kind = { .cat = "launch" };
+
+/* --trace: a step of the launch has ended. Return: when the next one begins */
+static uint64_t step(const char *name, uint64_t began)
+{
+	trace_span(&launch_kind, name, began, NULL, 0, 0, 0);
+	return trace_begin();
+}
+
 int machine_create(struct machine *m, const struct vm_config *cfg, const struct layout *l,
 		   const struct machine_env *env, struct err *e)
 {
+	uint64_t began = trace_begin();
 	pthread_condattr_t attr;
 	int ret;
 
@@ -458,8 +469,10 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 	ret = make_vm(m, e);
 	if (!ret)
 		ret = check_windows(m, e);
+	began = step("create VM", began);
 	if (!ret)
 		ret = vcpus_create(m, e);
+	began = step("create vCPUs", began);
 	if (!ret)
 		ret = leave_out_its(m, e);
 	if (!ret)
@@ -480,16 +493,21 @@ int machine_create(struct machine *m, const struct vm_config *cfg, const struct 
 		ret = make_virtio(m, e);
 	if (!ret)
 		ret = assigned_make(m, e);
+	began = step("create devices", began);
 	if (!ret)
 		ret = boot_registers(m, e);
 	if (!ret && realm_is_realm(&m->realm) && env->launch)
 		ret = env->launch(env->ctx, m, e);
+	began = step("check measurement", began);
 	if (!ret)
 		ret = m->realm.ops->populate(&m->realm, &l->load.plan, e);
+	began = step("populate", began);
 	if (!ret && m->realm.ops->finalise)
 		ret = m->realm.ops->finalise(&m->realm, e);
+	began = step("activate", began);
 	if (!ret)
 		ret = assigned_start(m, e);
+	step("start assigned devices", began);
 	m->realm.plan = NULL;	/* the layout's, which is not needed any more */
 	if (ret < 0)
 		machine_destroy(m);

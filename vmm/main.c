@@ -12,6 +12,7 @@ int main(int argc, char **argv)
 	/* Before anything is opened: a closed stdin must not become a disk. */
 	if (term_reserve_stdio() < 0)
 		return EXIT_FATAL;
+	log_find_journal();
 	ret = cmd_main(argc, argv, &e);
 	if (ret < 0) {
 		log_fatal(&e);

@@ -2,6 +2,7 @@
 #include "vmm/options.h"
 
 #include <errno.h>
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -359,6 +360,37 @@ static int take_bool(const struct opt *o, const char *value, void *dest, struct 
 	if (!ret)
 		*(bool *)dest = chosen;
 	return ret;
+}
+
+/* Which guest is up: a word, a port, or a regular expression. */
+static int take_ready(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+	uint64_t port;
+	regex_t re;
+
+	c->ready_set = true;
+	if (!strcmp(value, "console") || !strcmp(value, "boot")) {
+		c->ready = *value == 'b' ? READY_BOOT : READY_CONSOLE;
+		return 0;
+	}
+	if (!strncmp(value, "vsock:", 6)) {
+		if (parse_u64(value + 6, &port) < 0 || !port || port >= UINT32_MAX)
+			return err_set(e, -EINVAL, "\"%.80s\" is not a port of vsock", value + 6);
+		c->ready = READY_VSOCK;
+		c->ready_port = port;
+		return 0;
+	}
+	if (strncmp(value, "line:", 5) || !value[5])
+		return err_set(e, -EINVAL,
+			       "\"%.80s\" is none of console, boot, vsock:PORT and line:REGEX", value);
+	if (regcomp(&re, value + 5, REG_EXTENDED | REG_NOSUB))
+		return err_set(e, -EINVAL,
+			       "\"%.80s\" is not an extended regular expression of POSIX",
+			       value + 5);
+	regfree(&re);
+	c->ready = READY_LINE;
+	return opt_string(o, value + 5, &c->ready_line, e);
 }
 
 static int take_force_pci(const struct opt *o, const char *value, void *dest, struct err *e)
@@ -766,6 +798,12 @@ static const struct opt options[] = {
 		  "the next power of 2 above the RAM and above its own size, so the address "
 		  "space gets wider, which is measured.",
 	  .parse = take_mem64, TO(pci_mem64) },
+	{ .name = "power-button", .group = G_DEVICES, .flags = OPT_FLAG | OPT_NEGATE,
+	  .key = "device.power-button",
+	  .help = "power button that \"stop\" and SIGTERM press",
+	  .text = "A GPIO controller (PL061) with a key (KEY_POWER) on it. It stands in the "
+		  "devicetree, so it is measured. Linux needs GPIO_PL061 and KEYBOARD_GPIO for it.",
+	  .parse = opt_flag, TO(power_button), .def = "no" },
 	{ .name = "console", .group = G_DEVICES, .arg = "KIND", .key = "console.kind",
 	  .help = "serial (default, ttyS0) or virtio (hvc0)",
 	  .text = "The word hv is another name of virtio.",
@@ -815,11 +853,38 @@ static const struct opt options[] = {
 	{ .name = "debug", .group = G_RUNNING, .flags = OPT_FLAG,
 	  .help = "the same as --loglevel debug",
 	  .parse = take_debug, .same_as = "loglevel", .same_value = "debug" },
+	{ .name = "stop-timeout", .group = G_RUNNING, .arg = "S", .key = "run.stop-timeout",
+	  .help = "time from its power button to the end by force",
+	  .text = "In seconds, 30 without the option. A second SIGTERM does not wait for it, and "
+		  "without --power-button nobody does.",
+	  .parse = opt_uint, TO(stop_timeout), .max = 86400, .def = "30" },
+	{ .name = "ready", .group = G_RUNNING, .arg = "WHEN", .key = "run.ready",
+	  .help = "when the guest is up: console, line:REGEX, ...",
+	  .text = "What a service manager is told (READY=1 at NOTIFY_SOCKET), and the log at level "
+		  "info. console (the default): when there is a first line on its console. "
+		  "line:REGEX: when a line, or what there is of the last one, matches this extended "
+		  "regular expression. vsock:PORT: when the guest connects to PORT of CID 2 and "
+		  "sends a line READY=1, as systemd does with "
+		  "vmm.notify_socket=vsock-stream:2:PORT. boot: when its vCPUs run.",
+	  .parse = take_ready },
+	{ .name = "log-json", .group = G_RUNNING, .flags = OPT_FLAG, .key = "run.log-json",
+	  .help = "log JSON on stderr, an object a line",
+	  .text = "With time (UTC), level (fatal, error, warning, info or debug), vm (the name) and "
+		  "message.",
+	  .parse = opt_flag, TO(log_json), .def = "no" },
 	{ .name = "gdb", .group = G_RUNNING, .arg = "WHERE", .key = "run.gdb",
 	  .help = "serve gdb at a TCP PORT or unix:PATH",
 	  .text = "The port is open on the loopback address only. The guest waits for gdb. Not "
 		  "for KVM realms, into which nobody can look.",
 	  .parse = take_gdb, TO(gdb), .path = "unix:" },
+	{ .name = "trace", .group = G_RUNNING, .arg = "FILE", .key = "run.trace",
+	  .help = "write a trace of the run, for ui.perfetto.dev",
+	  .text = "JSON that Perfetto and chrome://tracing show: the launch in its steps, each exit "
+		  "to user space with its reason, device and duration, conversions, I/O requests "
+		  "of disks and network devices with their latency, DMA mappings, resets and "
+		  "pauses. A busy guest writes a few MiB each second; the file ends at 1 GiB, and "
+		  "what is missing is counted in it. It tells what the guest does and when.",
+	  .parse = opt_string, TO(trace), .path = "" },
 	{ .name = "dev", .group = G_RUNNING, .arg = "FILE", .key = "run.kvm-device",
 	  .help = "KVM device (default /dev/kvm)",
 	  .parse = opt_string, TO(kvm_dev), .path = "" },
@@ -868,7 +933,7 @@ static const struct opt options[] = {
 	REFUSED("gtk", NULL, "GTK display", "an arm64 guest has no display: use the console"),
 	REFUSED("sdl", NULL, "SDL display", "an arm64 guest has no display: use the console"),
 	REFUSED("debug-single-step", NULL, "single step the guest", "use --gdb and its stepi"),
-	REFUSED("debug-mmio", NULL, "trace device accesses", LATER "use --debug or --gdb"),
+	REFUSED("debug-mmio", NULL, "trace device accesses", "use --trace FILE, which has each of them"),
 	REFUSED("debug-iodelay", "MS", "delay I/O", LATER "leave it out"),
 };
 /* clang-format on */
@@ -897,6 +962,8 @@ static void tell(const struct vm_config *c, const struct opt_state *st)
 	for (unsigned int i = 0; i < run_options.nr && c->mode == MODE_PLAIN; i++)
 		if (st->count[i] && options[i].group == G_REALM)
 			log_warning("option --%s has no effect without --realm", options[i].name);
+	if (opt_given(&run_options, st, "stop-timeout") && !c->power_button)
+		log_warning("option --stop-timeout has no effect without --power-button");
 	if (c->mode != MODE_PLAIN && c->mem < SWIOTLB_WARN && !has_swiotlb(c))
 		log_warning(
 			"%" PRIu64 " MiB of RAM are little for a realm: Linux takes 64 MiB of "
@@ -949,6 +1016,8 @@ int options_apply(struct conf *f, struct vm_config *c, bool lkvm, struct err *e)
 		c->name = NULL;
 		return err_set(e, -ENOMEM, "out of memory");
 	}
+	if (c->log_json)
+		log_set_json(c->name);
 	if (c->lkvm && c->firmware && c->initrd) {
 		/* lkvm goes on; for realmtool it is an error, because an initrd is measured */
 		log_warning("option --initrd is ignored: a firmware takes its initrd from a disk");

@@ -19,6 +19,7 @@
 #include "vmm/board/flash.h"
 #include "vmm/cmdline.h"
 #include "vmm/core/log.h"
+#include "vmm/core/trace.h"
 #include "vmm/devices.h"
 #include "vmm/predict.h"
 
@@ -137,8 +138,10 @@ static size_t console_out(void *ctx, unsigned int n, const void *buf, size_t len
 
 	if (s->term[n].term)
 		len = term_write(s->term[n].term, buf, len);
-	if (n == 0)
+	if (n == 0) {
 		control_output(s->ctl.control, buf, len);
+		ready_output(s->ready, buf, len);
+	}
 	return len;
 }
 
@@ -201,19 +204,8 @@ static void on_signal(struct loop_src *src, uint32_t events)
 				disks_resize(s->m);
 			continue;
 		}
-		s->signal = si.ssi_signo;
-		log_info("%s: ending the VM", strsignal(s->signal));
-		if (s->m)
-			machine_end(s->m, END_LEAVE);
+		session_stop(s, si.ssi_signo, si.ssi_signo != SIGTERM || s->stop.signal);
 	}
-}
-
-void session_stop(struct session *s, bool now)
-{
-	if (s->m)
-		machine_end(s->m, END_LEAVE);
-	else
-		s->left = true;
 }
 
 static int open_signals(struct session *s, sigset_t *old, struct err *e)
@@ -307,10 +299,15 @@ static int launch(void *ctx, struct machine *m, struct err *e)
 	return ret;
 }
 
+static const struct trace_kind life_kind = { .cat = "vm" };
+static const struct trace_kind end_kind = { .cat = "vm", .text = "reason" };
+
 static int make_layout(struct session *s, struct layout *l, bool first, struct err *e)
 {
+	uint64_t began = trace_begin();
 	int ret = layout_make(s->cfg, &s->files, s->flash_bytes, l, e);
 
+	trace_span(&life_kind, "layout", began, NULL, 0, 0, 0);
 	if (ret < 0)
 		return ret;
 	if (first)
@@ -391,6 +388,7 @@ static int make_machine(struct session *s, bool first, struct err *e)
 		return ret;
 	s->populate_ns = now_ns();
 	ret = machine_create(&s->machine, s->cfg, &l, &s->env, e);
+	trace_span(&life_kind, "create machine", trace_on() ? s->populate_ns : 0, NULL, 0, 0, 0);
 	log_status(NULL);
 	/* The image is in the guest's memory: its copies here are not needed any more. */
 	layout_free(&l);
@@ -398,10 +396,20 @@ static int make_machine(struct session *s, bool first, struct err *e)
 	return ret;
 }
 
+static const char *end_name(int why)
+{
+	switch (why) {
+	case END_POWEROFF: return "power-off";
+	case END_RESET: return "reset";
+	case END_FAILED: return "failure";
+	default: return "asked for";
+	}
+}
+
 /* Return: the end's reason (enum machine_end), or a negative errno. */
 static int boot(struct session *s, bool first, struct err *e)
 {
-	uint64_t begin = now_ns();
+	uint64_t begin = now_ns(), ran, ended;
 	int ret;
 
 	loop_rearm(&s->loop);
@@ -409,6 +417,7 @@ static int boot(struct session *s, bool first, struct err *e)
 	if (ret < 0)
 		return ret;
 	s->m = &s->machine;
+	ran = now_ns();
 	if (first && s->cfg->gdb)
 		ret = session_gdb_start(s, e);
 	else if (s->gdb)
@@ -427,12 +436,15 @@ static int boot(struct session *s, bool first, struct err *e)
 			term_input_ready(s->term[n].term);
 		}
 		ctl_vm_boot(s);
+		ready_boot(s->ready);
 		loop_timer_set(&s->hint, HINT_SECONDS * NSEC_PER_SEC);
 		ret = loop_run(&s->loop);
 		if (ret < 0)
 			err_set(e, ret, "event loop: %s", strerror(-ret));
 	}
+	trace_span(&life_kind, "run", trace_on() ? ran : 0, NULL, 0, 0, 0);
 	machine_end(s->m, END_LEAVE);
+	ended = trace_begin();
 	loop_timer_set(&s->hint, 0);
 	machine_stop(s->m);
 	if (!ret) {
@@ -449,6 +461,8 @@ static int boot(struct session *s, bool first, struct err *e)
 	ctl_vm_stop(s);
 	s->m = NULL;
 	machine_destroy(&s->machine);
+	trace_span(&life_kind, "tear down", ended, NULL, 0, 0, 0);
+	trace_mark(&end_kind, "end", end_name(s->end), 0, 0, 0);
 	return ret;
 }
 
@@ -461,7 +475,8 @@ static int boots(struct session *s, struct err *e)
 		uint64_t before = s->term[0].term ? term_bytes_out(s->term[0].term) : 0;
 
 		ret = boot(s, first, e);
-		if (ret != END_RESET || s->cfg->no_reboot || s->cfg->lkvm || s->signal)
+		if (ret != END_RESET || s->cfg->no_reboot || s->cfg->lkvm || s->signal ||
+		    s->stop.asked || s->left)
 			break;
 		first = false;
 		if (!s->term[0].term || term_bytes_out(s->term[0].term) == before)
@@ -472,6 +487,7 @@ static int boots(struct session *s, struct err *e)
 			return err_set(e, -ELOOP, "the guest reset itself %d times without a byte on its "
 				       "console; look at kernel, -p and -m, or use --no-reboot", SILENT_RESETS);
 		log_info("the guest resets; starting it again");
+		trace_mark(&life_kind, "reset", NULL, 0, 0, 0);
 	}
 	if (ret < 0 && !(ret == -EINTR && (s->signal || s->left)))
 		return ret;
@@ -518,14 +534,23 @@ static void raise_file_limit(void)
 
 int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err *e)
 {
-	struct session s = { .cfg = c, .sig.fd = -1, .hint.src.fd = -1 };
+	struct session s = {
+		.cfg = c,
+		.sig.fd = -1,
+		.hint.src.fd = -1,
+		.notify.fd = -1,
+		.stop = { .release.src.fd = -1, .force.src.fd = -1, .watchdog.src.fd = -1 },
+	};
 	sigset_t old;
 	int ret;
 
 	raise_file_limit();
-	ret = open_files(&s, e);
+	ret = c->trace ? trace_open(c->trace, c->name, e) : 0;
 	if (ret < 0)
 		return ret;
+	ret = open_files(&s, e);
+	if (ret < 0)
+		goto out_trace;
 #ifndef __aarch64__
 	if (!sys) {
 		ret = without_kvm(&s, e);
@@ -557,6 +582,8 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 	if (!ret)
 		ret = open_signals(&s, &old, e);
 	if (!ret)
+		ret = session_notify_open(&s, e);
+	if (!ret)
 		ret = ctl_vm_open(&s, e);
 	if (!ret)
 		ret = assigned_open(c, NULL, &s.assigned, e);
@@ -569,6 +596,7 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 	ctl_vm_close(&s, ret);
 	gdb_close(s.gdb, ret < 0 ? 1 : ret);
 	assigned_close(&s.assigned);
+	session_notify_close(&s, ret, e);
 	close_terms(&s);
 	if (s.sig.fd >= 0) {
 		loop_del(&s.loop, &s.sig);
@@ -579,5 +607,7 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 	sigprocmask(SIG_SETMASK, &old, NULL);
 out_files:
 	close_files(&s);
+out_trace:
+	trace_close();
 	return ret;
 }

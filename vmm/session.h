@@ -10,6 +10,8 @@
 #include "vmm/ctl_vm.h"
 #include "vmm/gdb.h"
 #include "vmm/machine.h"
+#include "vmm/notify.h"
+#include "vmm/ready.h"
 #include "vmm/term.h"
 
 struct session;
@@ -18,6 +20,20 @@ struct session_term {
 	struct session *s;
 	unsigned int n;
 	struct term *term;
+};
+
+/**
+ * struct session_stop - somebody outside of the guest wants its end
+ * @asked:    the guest was told, or the end is under way
+ * @signal:   that did it, 0: the control socket
+ * @force_ns: when the guest's time is over, CLOCK_MONOTONIC
+ * @release:  of the power button
+ */
+struct session_stop {
+	bool asked;
+	int signal;
+	uint64_t force_ns;
+	struct loop_timer release, force, watchdog;
 };
 
 struct session {
@@ -38,6 +54,9 @@ struct session {
 	struct machine machine;
 	struct gdb *gdb;
 	struct ctl_vm ctl;
+	struct session_stop stop;
+	struct notify notify;
+	struct ready *ready;		/* NULL: nobody wants to know when the guest is up */
 	unsigned int silent_resets;
 	int end;			/* of the last machine, enum machine_end */
 	int signal;			/* that ended the session, 0: none */
@@ -55,12 +74,26 @@ struct session {
  */
 int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err *e);
 
-/** session_stop() - the user wants the end; @now: without asking the guest. The loop's thread */
-void session_stop(struct session *s, bool now);
 /** session_input() - bytes for terminal @n from a viewer of the console: how many were taken */
 size_t session_input(struct session *s, unsigned int n, const void *buf, size_t len);
 /** session_measure() - of this launch, from the files that are still open; any thread */
 int session_measure(struct session *s, struct measurement *m, struct err *e);
+
+/**
+ * session_stop() - end the VM: by its power button if it has one, else at once
+ * @sig: the signal that asks for it, 0: somebody on the control socket
+ * @now: do not ask the guest
+ *
+ * A guest that has been asked before is not asked again. One that is paused goes on.
+ *
+ * Return: seconds after which it is ended by force; 0: it ends now.
+ */
+unsigned int session_stop(struct session *s, int sig, bool now);
+
+/** session_notify_open() - find a service manager, and look when the guest is up; the loop exists */
+int session_notify_open(struct session *s, struct err *e);
+/** session_notify_close() - @ret, @e: of session_run(); also after session_notify_open() failed */
+void session_notify_close(struct session *s, int ret, const struct err *e);
 
 /** session_gdb_start() - start the debugger's server; a machine exists, its vCPUs do not run */
 int session_gdb_start(struct session *s, struct err *e);

@@ -11,6 +11,7 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/trace.h"
 #include "vmm/machine.h"
 
 #define KICK_SIGNAL	(SIGRTMIN + 1)
@@ -561,6 +562,44 @@ static void handle_exit(struct vcpu *v)
 	unhandled(v);
 }
 
+static const struct trace_kind exit_kind = { .cat = "exit", .arg = { "vcpu" } };
+
+/* --trace: what it was, where, and how long it took in user space */
+static void handle_traced(struct vcpu *v)
+{
+	static const struct trace_kind access = {
+		.cat = "exit", .text = "device", .arg = { "vcpu", "#address", "bytes" },
+	};
+	const struct machine *m = v->m;
+	const struct kvm_run *run = v->k.run;
+	/* asked before it is handled: that may enter the guest and come back */
+	unsigned int reason = run->exit_reason;
+	uint64_t began = trace_begin();
+	const char *name, *device;
+	uint32_t len;
+	ipa_t ipa;
+
+	if (reason != KVM_EXIT_MMIO) {
+		handle_exit(v);
+		trace_span(&exit_kind, vcpu_exit_name(reason), began, NULL, v->k.id, 0, 0);
+		return;
+	}
+	name = run->mmio.is_write ? "mmio write" : "mmio read";
+	ipa = ipa_canonical(&m->realm.split, run->mmio.phys_addr);
+	len = run->mmio.len;
+	device = mmio_name(&m->bus, ipa);
+	handle_exit(v);
+	trace_span(&access, name, began, device ? device : "none", v->k.id, ipa, len);
+}
+
+static void exited(struct vcpu *v)
+{
+	if (trace_on())
+		handle_traced(v);
+	else
+		handle_exit(v);
+}
+
 static void run_failed(struct vcpu *v, int ret)
 {
 	struct realm *r = &v->m->realm;
@@ -593,16 +632,24 @@ static void run_failed(struct vcpu *v, int ret)
 	}
 }
 
+static void signalled(struct vcpu *v)
+{
+	v->exits[KVM_EXIT_INTR]++;
+	trace_mark(&exit_kind, "signal", NULL, v->k.id, 0, 0);
+}
+
 static void first_run(struct machine *m)
 {
+	static const struct trace_kind first_kind = { .cat = "launch" };
 	struct timespec ts;
 	uint64_t none = 0;
 
 	if (atomic_load_explicit(&m->first_run_ns, memory_order_relaxed))
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	atomic_compare_exchange_strong(&m->first_run_ns, &none,
-				       ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec);
+	if (atomic_compare_exchange_strong(&m->first_run_ns, &none,
+					   ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec))
+		trace_mark(&first_kind, "first KVM_RUN", NULL, 0, 0, 0);
 }
 
 static void *vcpu_thread(void *arg)
@@ -625,15 +672,16 @@ static void *vcpu_thread(void *arg)
 		/* While it still counts as in the guest: who stops all has its note then. */
 		if (ret == 0 && v->k.run->exit_reason == KVM_EXIT_DEBUG && v->m->env->on_debug) {
 			v->exits[KVM_EXIT_DEBUG]++;
+			trace_mark(&exit_kind, "debug", NULL, v->k.id, 0, 0);
 			v->m->env->on_debug(v->m->env->ctx, v);
 			leave(v);
 			continue;
 		}
 		leave(v);
 		if (ret == 0 || (ret == -EFAULT && v->k.run->exit_reason == KVM_EXIT_MEMORY_FAULT))
-			handle_exit(v);
+			exited(v);
 		else if (ret == -EINTR || (ret == -EAGAIN && !v->m->realm.ops->failed))
-			v->exits[KVM_EXIT_INTR]++;
+			signalled(v);
 		else
 			run_failed(v, ret);
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * iops DISK SECONDS DEPTH read|write: requests of 4 KiB at random places of a block device, past the
- * page cache, by DEPTH threads. Prints how many there were in a second. What is written is zeros.
+ * iops DISK SECONDS DEPTH read|write: requests of 4 KiB at random places of a block device, past
+ * the page cache, by DEPTH threads. Prints how many there were in a second. Zeros are written.
  */
 #include <err.h>
 #include <fcntl.h>

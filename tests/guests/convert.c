@@ -30,7 +30,7 @@ void guest_main(void)
 		skip("only a realm converts");
 		return;
 	}
-	if (!check(size && base + size <= guest.ram_base + guest.ram_size, "there is that much memory"))
+	if (!check(size && base + size <= guest.ram_base + guest.ram_size, "there is that much"))
 		return;
 	check(measured("first_share", base, size, size, RIPAS_EMPTY) &&
 	      measured("first_take", base, size, size, RIPAS_RAM) &&

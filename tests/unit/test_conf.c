@@ -569,10 +569,11 @@ static void one_line(void **state)
 
 static void bad_files(void **state)
 {
-	char *big = calloc(1, CONF_FILE_MAX + 10), name[64];
+	char *big, name[64];
 	int i;
 
 	NEEDS_CONFUSE();
+	big = calloc(1, CONF_FILE_MAX + 10);
 	memset(big, '\n', CONF_FILE_MAX + 1);
 	make("big.conf", big);
 	free(big);

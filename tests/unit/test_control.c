@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <poll.h>
 #include <pthread.h>
+#include <regex.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 
 #include "tests/fakekvm/harness.h"
 #include "tests/unit/mkimage.h"
+#include "vmm/cmd.h"
 #include "vmm/control.h"
 #include "vmm/core/usock.h"
 #include "vmm/ctl_client.h"
@@ -913,6 +915,146 @@ static void balloon(void **state)
 	close(view);
 }
 
+/* ---- the commands ---------------------------------------------------------------------------- */
+
+static char printed[SZ_1M];
+
+/* Run a command line ("stat -n guest"); what it prints is in printed[]. Return: its exit code. */
+static int command(const struct run *run, const char *line)
+{
+	const struct cmd_ctx cx = { .prog = "realmtool" };
+	char copy[128], *argv[8], *word, *rest = copy;
+	off_t from = lseek(STDOUT_FILENO, 0, SEEK_END);
+	const struct cmd *c;
+	int argc = 0, ret;
+	ssize_t n;
+
+	snprintf(copy, sizeof(copy), "%s", line);
+	while ((word = strsep(&rest, " ")))
+		argv[argc++] = word;
+	c = cmd_find(argv[0], &e);
+	assert_non_null(c);
+	ret = c->fn(&cx, argc - 1, argv + 1, &e);
+	fflush(stdout);
+	n = pread(run->out, printed, sizeof(printed) - 1, from);
+	printed[n > 0 ? n : 0] = '\0';
+	return ret;
+}
+
+static bool says(const char *regex)
+{
+	regex_t re;
+	bool yes;
+
+	assert_int_equal(regcomp(&re, regex, REG_EXTENDED | REG_NOSUB | REG_NEWLINE), 0);
+	yes = regexec(&re, printed, 0, NULL, 0) == 0;
+	regfree(&re);
+	if (!yes)
+		print_error("no \"%s\" in:\n%s\n", regex, printed);
+	return yes;
+}
+
+/* Each line is a comment or a sample of the metric that the comment before named. */
+static void check_prometheus(void)
+{
+	char name[128] = "", want[160], *line, *rest = printed;
+	regex_t re;
+
+	assert_int_equal(regcomp(&re, "^realmtool_[a-z_]+\\{([a-z]+=\"[^\"]*\",?)+\\} [0-9]+$",
+				 REG_EXTENDED | REG_NOSUB), 0);
+	while ((line = strsep(&rest, "\n"))) {
+		if (!*line || !strncmp(line, "# HELP ", 7))
+			continue;
+		if (sscanf(line, "# TYPE %127s", name) == 1)
+			continue;
+		snprintf(want, sizeof(want), "%s{", name);
+		assert_int_equal(strncmp(line, want, strlen(want)), 0);
+		if (regexec(&re, line, 0, NULL, 0))
+			fail_msg("no sample: %s", line);
+	}
+	regfree(&re);
+}
+
+static void check_json(const char *key)
+{
+	json_t *r = json_loads(printed, 0, NULL);
+
+	assert_non_null(r);
+	assert_non_null(json_object_get(r, key));
+	json_decref(r);
+}
+
+static void commands_of_both(struct run *run, bool realm)
+{
+	int view;
+
+	run_start(run, realm ? MODE_EMULATED : MODE_PLAIN);
+	wait_up(&view);
+	assert_int_equal(command(run, "list"), 0);
+	assert_true(says(realm ? "^ *[0-9]+ guest +running +emulated +1 +64M" :
+			 "^ *[0-9]+ guest +running +vm +1 +64M"));
+	assert_int_equal(command(run, "list --json"), 0);
+	check_json("guests");
+	assert_true(says(realm ? "\"rim\": \"[0-9a-f]{64}\"" : "\"rim\": null"));
+	assert_int_equal(command(run, "list nobody"), 0);
+	assert_null(strstr(printed, "guest"));
+	assert_int_equal(command(run, "stat guest"), 0);
+	assert_true(says("RAM +64\\.0 MiB"));
+	assert_int_equal(strstr(printed, "held twice") != NULL, realm);
+	assert_int_equal(command(run, "stat -a --json"), 0);
+	check_json("ram");
+	assert_int_equal(command(run, "stat --map guest"), 0);
+	assert_true(says(realm ? "^  0x000080000000  P{64}$" : "^  0x000080000000  \\.*[#-]"));
+	assert_true(says("0x000001000000 - 0x000001003fff  UARTs"));
+	assert_int_equal(command(run, "stat --map --json guest"), 0);
+	check_json("cells");
+	assert_int_equal(command(run, "metrics -a"), 0);
+	assert_true(says("^realmtool_exits_total\\{guest=\"guest\",vcpu=\"0\",reason=\"mmio\"\\} [1-9]"));
+	assert_true(says("^realmtool_uart_from_guest_bytes_total\\{guest=\"guest\",uart=\"0\"\\} [1-9]"));
+	assert_int_equal(strstr(printed, "realmtool_rsi_calls_total") != NULL, realm);
+	check_prometheus();
+	assert_int_equal(command(run, "metrics --json -n guest"), 0);
+	check_json("devices");
+	assert_int_equal(command(run, "debug guest"), 0);
+	assert_true(says("^ pc +0x[0-9a-f]{16} pstate"));
+	assert_int_equal(command(run, "wait guest --for ^u.$"), 0);
+	assert_string_equal(printed, "up\n");
+	assert_int_equal(command(run, "wait guest --for nothing --timeout 1"), 2);
+	assert_int_equal(command(run, "wait guest --for ^u --new --timeout 1 -q"), 2);
+	assert_int_equal(command(run, "console --log guest"), 0);
+	assert_string_equal(printed, "up\n");
+	assert_int_equal(command(run, "pause -a"), 0);
+	assert_string_equal(printed, "Guest guest paused\n");
+	assert_int_equal(command(run, "resume guest"), 0);
+	assert_string_equal(printed, "Guest guest resumed\n");
+	assert_int_equal(command(run, "balloon guest --size 5"), realm ? -ENODEV : 0);
+	if (!realm)
+		assert_string_equal(printed, "Guest guest: the balloon shall hold 5 MiB, and holds 0\n");
+	/* which one, and what */
+	assert_int_equal(command(run, "stop"), -EINVAL);
+	assert_non_null(strstr(e.msg, "--all"));
+	assert_int_equal(command(run, "console"), -EINVAL);
+	assert_null(strstr(e.msg, "--all"));
+	assert_int_equal(command(run, "pause -a guest"), -EINVAL);
+	assert_int_equal(command(run, "balloon guest"), -EINVAL);
+	assert_int_equal(command(run, "stat nobody"), -ENOENT);
+	assert_int_equal(command(run, "resume --help"), 0);
+	assert_true(says("usage: realmtool resume"));
+	/* the end of a process cannot be waited for from inside */
+	assert_int_equal(command(run, "stop guest --timeout 0"), 0);
+	assert_int_equal(run_end(run), 0);
+	close(view);
+}
+
+static void commands_print(void **state)
+{
+	struct run run;
+
+	(void)state;
+	commands_of_both(&run, false);
+	commands_of_both(&run, true);
+}
+
 /* The second of a name does not start, and the first does not notice. */
 static void second_guest(void **state)
 {
@@ -938,7 +1080,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(requests), T(malformed), T(oversized), T(slow), T(big_answer), T(many),
 		T(console), T(behind), T(waiting), T(two_of_a_name), T(bad_names),
-		T(left_behind), T(life), T(balloon), T(second_guest),
+		T(left_behind), T(life), T(balloon), T(commands_print),
+		T(second_guest),
 	};
 
 	alarm(300);

@@ -459,6 +459,120 @@ static void split(void **state)
 	own.out = NULL;
 }
 
+/* ---- words between commas, and who looks on ------------------------------------------------ */
+
+static const struct opt pair_options[] = {
+	{ .name = "path", .arg = "FILE", .help = "a file", .parse = opt_string, TO(file),
+	  .path = "" },
+	{ .name = "tag", .arg = "TAG", .help = "a tag", .parse = opt_string, TO(word) },
+	{ .name = "ro", .flags = OPT_FLAG, .help = "read-only", .parse = opt_flag, TO(flag) },
+	{ .name = "idle", .flags = OPT_NOOP, .arg = "V", .help = "nothing", .why = "no" },
+};
+
+static const struct opt_table pair = {
+	.opt = pair_options, .nr = ARRAY_SIZE(pair_options), .word = "path", .word2 = "tag",
+	.title = "tag", .hint = "FILE,TAG", .size = sizeof(struct result),
+};
+
+static int words(const char *text)
+{
+	reset(NULL);
+	return opt_words(&pair, &r, text, &e);
+}
+
+static void second_word(void **state)
+{
+	assert_int_equal(words("a,b,ro"), 0);
+	assert_string_equal(r.file, "a");
+	assert_string_equal(r.word, "b");
+	assert_true(r.flag);
+	assert_int_equal(words("a,ro"), 0);	/* the second word, whatever it is */
+	assert_string_equal(r.word, "ro");
+	assert_false(r.flag);
+	assert_int_equal(words("a,tag=b,ro"), 0);
+	assert_true(r.flag);
+	assert_int_equal(words("path=a,b"), -EINVAL);
+	assert_int_equal(words("a,"), -EINVAL);
+	assert_int_equal(words("a,b,c"), -EINVAL);
+}
+
+static void separator(void **state)
+{
+	assert_int_equal(words("\x1fpath=a,b\x1ftag=c,ro"), 0);
+	assert_string_equal(r.file, "a,b");
+	assert_string_equal(r.word, "c,ro");
+	assert_false(r.flag);
+	assert_int_equal(words("\x1f"), 0);
+	assert_null(r.file);
+	assert_int_equal(words("\x1f""a"), -EINVAL);	/* no word goes without its name there */
+}
+
+static char seen[200];
+
+static int see(void *ctx, const struct opt *o, const char *shown, const char *value,
+	       struct err *err)
+{
+	size_t n = strlen(seen);
+
+	assert_ptr_equal(ctx, &own);
+	snprintf(seen + n, sizeof(seen) - n, "%s(%s)=%s ", o->name, shown, value ? value : "-");
+	return !strcmp(o->name, "stop") ? 7 : 0;
+}
+
+static int see_word(void *ctx, const char *word, struct err *err)
+{
+	assert_ptr_equal(ctx, &own);
+	return !strcmp(word, "mine") ? 1 : !strcmp(word, "bad") ? -EPERM : 0;
+}
+
+static void hooks(void **state)
+{
+	const struct opt_hook hook = { see, see_word, &own };
+	char *line[] = { "-c", "77", "mine", "--color", "mine", "x", "--no-flag", "-hx", "--big=1" };
+
+	reset(NULL);
+	st.hook = &hook;
+	seen[0] = '\0';
+	assert_int_equal(opt_parse(&table, &st, NULL, ARRAY_SIZE(line), line, &e), 7);
+	/* values are not looked at, and --stop ends it */
+	assert_string_equal(seen, "count(-c (--count))=77 color(--color)=- word(word)=x "
+				  "flag(--no-flag)=no stop(-h (--stop))=- ");
+	assert_int_equal(opt_given(&table, &st, "word"), 1);
+	assert_int_equal(opt_parse(&table, &st, NULL, 1, (char *[]){ "bad" }, &e), -EPERM);
+	assert_int_equal(opt_parse(&table, &st, NULL, 1, (char *[]){ "--never=1" }, &e), -EINVAL);
+	assert_int_equal(opt_parse(&table, &st, NULL, 1, (char *[]){ "--count=" }, &e), -EINVAL);
+	seen[0] = '\0';
+	assert_int_equal(opt_words_hook(&pair, &hook, "a,b,ro,idle=x", &e), 0);
+	assert_string_equal(seen, "path(path)=a tag(tag)=b ro(ro)=- idle(idle)=x ");
+}
+
+static void keys_manual(void **state)
+{
+	static const struct opt with_keys[] = {
+		{ .name = "a", .arg = "N", .help = "an a", .key = "one.a", .flags = OPT_REPEAT },
+		{ .name = "p", .arg = "X", .help = "a pair", .key = "pair", .words = &pair,
+		  .flags = OPT_REPEAT },
+		{ .name = "b", .help = "a b", .key = "one.b", .flags = OPT_FLAG },
+		{ .name = "c", .help = "no key", .flags = OPT_FLAG },
+	};
+	const struct opt_table t = { .opt = with_keys, .nr = ARRAY_SIZE(with_keys) };
+	char buf[2000] = "";
+	FILE *to = fmemopen(buf, sizeof(buf), "w");
+
+	opt_man_keys(to, &t);
+	assert_int_equal(fclose(to), 0);
+	assert_string_equal(buf,
+		".Ss one\n.Bl -tag -width Ds\n"
+		".It Cm a No = Ar N\nan a.\nA list.\n.Pq Fl \\-a\n"
+		".It Cm b No = Cm yes | no\na b.\n.Pq Fl \\-b\n.El\n"
+		".Ss pair Qq Ar name\na pair.\nIt is the option\n.Fl \\-p\nof\n.Xr realmtool-run 1 .\n"
+		"Without a key\n.Cm tag ,\nthe name of the section is its value.\n"
+		".Bl -tag -width Ds -compact\n"
+		".It Cm path No = Ar FILE\na file; a path.\n"
+		".It Cm tag No = Ar TAG\na tag.\n"
+		".It Cm ro No = Cm yes | no\nread\\-only.\n.El\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -478,6 +592,10 @@ int main(void)
 		cmocka_unit_test_teardown(from_config_file, reset),
 		cmocka_unit_test_teardown(help, reset),
 		cmocka_unit_test_teardown(manual, reset),
+		cmocka_unit_test_teardown(second_word, reset),
+		cmocka_unit_test_teardown(separator, reset),
+		cmocka_unit_test_teardown(hooks, reset),
+		cmocka_unit_test_teardown(keys_manual, reset),
 		cmocka_unit_test(split),
 	};
 

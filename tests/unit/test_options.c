@@ -880,17 +880,10 @@ static void command_errors(void **state)
 
 static void later_commands(void **state)
 {
-	static const char *const names[] = {
-		"list",	 "stop",  "pause",   "resume", "stat",	  "balloon",
-		"debug", "sandbox",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		assert_true(MAIN("lkvm", (char *)names[i], "-a") < 0);
-		assert_non_null(strstr(e.msg, "is not in this version: "));
-		assert_true(MAIN("lkvm", "help", (char *)names[i]) < 0);
-		assert_non_null(strstr(e.msg, "is not in this version: "));
-	}
+	assert_true(MAIN("lkvm", "sandbox", "-a") < 0);
+	assert_non_null(strstr(e.msg, "is not in this version: "));
+	assert_true(MAIN("lkvm", "help", "sandbox") < 0);
+	assert_non_null(strstr(e.msg, "is not in this version: "));
 }
 
 int main(void)

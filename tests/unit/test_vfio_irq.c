@@ -57,6 +57,7 @@ static bool cfg_write(struct pci_dev *d, unsigned int off, unsigned int len, uin
 static const struct pci_ops ops = {
 	.cfg_read = cfg_read,
 	.cfg_write = cfg_write,
+	.bar_mapped = vfio_bar_mapped,
 	.msix_used = vfio_irqs_msix_used,
 };
 
@@ -677,6 +678,60 @@ static void intx(void **state)
 	assert_int_equal(fake_irq_level(SPI), 0);
 }
 
+/*
+ * A host whose KVM needs an exit in the handler: what is mapped of BARs is taken away while the wire
+ * is in use.
+ */
+static unsigned int slots;
+
+static int map_bar(void *ctx, ipa_t ipa, uint64_t size, void *host, unsigned int *slot)
+{
+	slots++;
+	return 0;
+}
+
+static void unmap_bar(void *ctx, unsigned int slot)
+{
+	slots--;
+}
+
+static void intx_by_exits(void **state)
+{
+	for (unsigned int needed = 0; needed < 2; needed++) {
+		struct vfio_area area = { .off = 0, .size = SZ_4K, .host = (uint8_t *)&area };
+		struct func f;
+		struct err e;
+
+		setup(state);
+		slots = 0;
+		msi_func(&f, 0, 0);
+		make(&f);
+		f.p.env.map_bar = map_bar;
+		f.p.env.unmap_bar = unmap_bar;
+		f.p.env.intx_exits = needed;
+		f.p.bar[0].nr = 1;
+		f.p.bar[0].area = &area;
+		assert_int_equal(start(&f, &e), 0);
+		put(&f, PCI_COMMAND, ON, 2);
+		assert_int_equal(slots, !needed);
+		put(&f, PCI_COMMAND, ON | PCI_COMMAND_INTX_DISABLE, 2);
+		assert_int_equal(slots, 1);
+		put(&f, PCI_COMMAND, ON, 2);
+		assert_int_equal(slots, !needed);
+		put(&f, CAP + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, 2);
+		assert_int_equal(slots, 1);
+		put(&f, PCI_COMMAND, PCI_COMMAND_MASTER, 2);
+		assert_int_equal(slots, 0);
+		put(&f, CAP + PCI_MSI_FLAGS, 0, 2);
+		put(&f, PCI_COMMAND, ON, 2);
+		assert_int_equal(slots, !needed);
+		end(&f);
+		/* the end of interrupts is no reason to map it again */
+		assert_int_equal(slots, !needed);
+		teardown(state);
+	}
+}
+
 static int setup_shared(void **state)
 {
 	(void)state;
@@ -1070,6 +1125,7 @@ int main(void)
 		cmocka_unit_test(msi_impossible),
 		cmocka_unit_test_setup_teardown(intx, setup, teardown),
 		cmocka_unit_test_setup_teardown(intx_shared, setup_shared, teardown),
+		cmocka_unit_test(intx_by_exits),
 		cmocka_unit_test_setup_teardown(no_resampling, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_its, setup, teardown),
 		cmocka_unit_test_setup_teardown(from_one_to_another, setup, teardown),

@@ -36,7 +36,7 @@ static unsigned int utf8(const unsigned char *s)
 	return 0;
 }
 
-static void string(FILE *f, const char *text)
+void json_quote(FILE *f, const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
 
@@ -74,7 +74,7 @@ static void member(struct json *j, const char *key)
 	}
 	j->used |= bit;
 	if (key) {
-		string(j->f, key);
+		json_quote(j->f, key);
 		fputs(": ", j->f);
 	}
 }
@@ -123,7 +123,7 @@ void json_str(struct json *j, const char *key, const char *val)
 {
 	member(j, key);
 	if (val)
-		string(j->f, val);
+		json_quote(j->f, val);
 	else
 		fputs("null", j->f);
 }

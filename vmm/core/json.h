@@ -46,4 +46,7 @@ void json_hex(struct json *j, const char *key, const void *bytes, size_t len);
 void json_u64(struct json *j, const char *key, uint64_t val);
 void json_bool(struct json *j, const char *key, bool val);
 
+/** json_quote() - a string in quotes, as json_str() writes it, for a text that is made by hand */
+void json_quote(FILE *f, const char *val);
+
 #endif

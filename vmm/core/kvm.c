@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "vmm/core/err.h"
@@ -348,6 +349,16 @@ int kvm_irqfd_resample(struct kvm *k, int evfd, int resample, uint32_t spi, stru
 	if (ret < 0)
 		return err_set(e, ret, "resampling irqfd for SPI %u: %s", spi, strerror(-ret));
 	return 0;
+}
+
+bool kvm_forgets_eoi(const struct kvm *k)
+{
+	unsigned int major, minor;
+	struct utsname u;
+
+	return k->sys == &kvm_host && !uname(&u) &&
+	       sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 19));
 }
 
 int kvm_ioeventfd_any(struct kvm *k, int evfd, ipa_t addr, unsigned int len, bool assign,

@@ -133,6 +133,14 @@ int kvm_irqfd_gsi(struct kvm *k, int evfd, uint32_t gsi, bool assign, struct err
  */
 int kvm_irqfd_resample(struct kvm *k, int evfd, int resample, uint32_t spi, struct err *e);
 /**
+ * kvm_forgets_eoi() - does this KVM tell the end of a level-triggered interrupt only if the vCPU has
+ *                     left the guest since the guest took it?
+ *
+ * A fault of arm64's KVM since Linux 6.19 (vgic_v3_fold_lr()), last seen in 7.3. Nothing shows it
+ * but the version. Until it is told, the guest takes the same interrupt again.
+ */
+bool kvm_forgets_eoi(const struct kvm *k);
+/**
  * kvm_ioeventfd_any() - let every write of @len bytes to @addr signal an eventfd, or no more
  *
  * Return: 0; -ENOSPC: KVM has 1000 places on its bus and all are taken; ...

@@ -27,6 +27,19 @@ void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
 /**
+ * log_set_json() - from now on a line is a JSON object: time (UTC), level, vm, message
+ * @vm: the guest's name
+ */
+void log_set_json(const char *vm);
+
+/**
+ * log_find_journal() - if stderr leads to the journal, lines begin with their priority
+ *
+ * systemd.exec(5), JOURNAL_STREAM; sd-daemon(3), SD_ERR and the like.
+ */
+void log_find_journal(void);
+
+/**
  * log_set_raw_terminal() - end lines with CR LF while the terminal is in raw mode
  * @raw: the terminal behind stderr is in raw mode now
  */

@@ -66,3 +66,10 @@ bool mmio_access(const struct mmio_bus *bus, ipa_t ipa, uint8_t *data, unsigned 
 	}
 	return true;
 }
+
+const char *mmio_name(const struct mmio_bus *bus, ipa_t ipa)
+{
+	const struct mmio_range *r = find(bus, ipa, 1);
+
+	return r ? r->name : NULL;
+}

@@ -55,4 +55,7 @@ int mmio_add(struct mmio_bus *bus, ipa_t base, uint64_t size, const struct mmio_
 bool mmio_access(const struct mmio_bus *bus, ipa_t ipa, uint8_t *data, unsigned int len,
 		 bool write);
 
+/** mmio_name() - name of the device at an address, NULL: there is none */
+const char *mmio_name(const struct mmio_bus *bus, ipa_t ipa);
+
 #endif

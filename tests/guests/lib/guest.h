@@ -269,14 +269,14 @@ static inline void irqs_off(void)
 /** irq_hook - called by the IRQ handler with the INTID before it is finished; may be NULL */
 extern void (*irq_hook)(unsigned int intid);
 
-/* ---- PCI: functions 0 of bus 0, where they were put ------------------------------------------- */
+/* ---- PCI: functions 0 of bus 0, where they were put ------------------------------------------ */
 #define PCI_MEM		2
 #define PCI_MASTER	4
 #define PCI_NO_INTX	0x400
 /* interrupt of slot 0, without the 32 of the GIC (vmm/board/memmap.h) */
 #define SPI_INTX	64U
 
-/** pci_find() - configuration space of the @nth function (0: the first) of device << 16 | vendor; or 0 */
+/** pci_find() - configuration space of the @nth function (0: the first) with this ID, or 0 */
 u64 pci_find(u32 id, unsigned int nth, unsigned int *slot);
 /** pci_bar() - where BAR 0 is reached, or 0 */
 u64 pci_bar(u64 fn);
