@@ -105,6 +105,7 @@ $(O)/%.o: %.c $(O)/flags $(O)/config.mk
 
 # what the assembler includes is not seen by -MMD
 $(O)/vmm/profile.o: $(wildcard configs/profiles/*.profile)
+$(O)/vmm/cmd_completion.o: $(wildcard completions/*)
 
 $(LIB): $(LIB_OBJ)
 	$(if $(Q),@echo "  AR      $@")
@@ -219,12 +220,27 @@ man: $(MAN)
 
 .PHONY: install
 install: all man
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/man/man5 share/man/man7)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/man/man5 share/man/man7 \
+		share/bash-completion/completions share/zsh/site-functions \
+		share/fish/vendor_completions.d)
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/realmtool
 	ln -sfn realmtool $(DESTDIR)$(PREFIX)/bin/lkvm
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 $(filter %.7,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man7/
+	install -m 644 completions/realmtool.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/realmtool
+	ln -sfn realmtool $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lkvm
+	install -m 644 completions/realmtool.zsh \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_realmtool
+	install -m 644 completions/realmtool.fish \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/
+	ln -sfn realmtool.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lkvm.fish
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system lib/sysusers.d share/realmtool)
+	sed 's,BINDIR,$(PREFIX)/bin,' configs/systemd/realmtool@.service.in \
+		>$(DESTDIR)$(PREFIX)/lib/systemd/system/realmtool@.service
+	install -m 644 configs/systemd/realmtool.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/realmtool.conf
+	install -m 644 configs/systemd/vfio.conf $(DESTDIR)$(PREFIX)/share/realmtool/realmtool-vfio.conf
 
 .PHONY: clean
 clean:

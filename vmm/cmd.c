@@ -59,6 +59,8 @@ const struct cmd commands[] = {
 	  cmd_help_config },
 	{ "token", "read and verify an attestation token", cmd_token, NULL,
 	  cmd_help_token },
+	{ "completion", "print the completion script of a shell", cmd_completion, NULL,
+	  cmd_help_completion },
 	{ NULL }
 };
 /* clang-format on */

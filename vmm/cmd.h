@@ -11,6 +11,7 @@
 #define EXIT_RIM 3 /* the measurement is not the one that --expect-rim gives */
 
 struct err;
+struct opt_table;
 struct vm_config;
 
 /**
@@ -40,6 +41,9 @@ struct cmd {
 };
 
 extern const struct cmd commands[];
+
+/* the options of commands; those of others: vmm/options.h, vmm/ctl_options.h */
+extern const struct opt_table check_table, config_table, measure_table, token_table;
 
 /**
  * cmd_main() - choose the command and run it
@@ -80,6 +84,8 @@ int cmd_version(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
  * Return: 0 realms, 1 emulated realms or plain VMs only, 2 nothing; negative errno.
  */
 int cmd_check(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** check_borrow_options() - fill @check_table with those that are as in "run" */
+void check_borrow_options(void);
 /** cmd_help_check() - its options */
 int cmd_help_check(const struct cmd_ctx *cx, bool full, struct err *e);
 
@@ -105,6 +111,11 @@ int cmd_help_config(const struct cmd_ctx *cx, bool full, struct err *e);
 int cmd_token(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
 /** cmd_help_token() - its options */
 int cmd_help_token(const struct cmd_ctx *cx, bool full, struct err *e);
+
+/** cmd_completion() - print the completion script of a shell, or answer it */
+int cmd_completion(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** cmd_help_completion() - how to use it */
+int cmd_help_completion(const struct cmd_ctx *cx, bool full, struct err *e);
 
 /*
  * The commands that speak to guests which run (vmm/ctl_client.h); without jansson there are none.

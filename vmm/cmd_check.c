@@ -167,7 +167,7 @@ static struct opt options[ARRAY_SIZE(of_run) + 2] = {
 	  .parse = opt_flag, .offset = offsetof(struct check_options, help) },
 };
 
-static const struct opt_table table = {
+const struct opt_table check_table = {
 	.opt = options,
 	.nr = ARRAY_SIZE(options),
 	.group = groups,
@@ -176,7 +176,7 @@ static const struct opt_table table = {
 };
 
 /* What "run" knows is asked in the same words. */
-static void borrow_options(void)
+void check_borrow_options(void)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(of_run); i++) {
 		options[i + 2] = *opt_find(&run_options, of_run[i]);
@@ -186,13 +186,13 @@ static void borrow_options(void)
 
 int cmd_help_check(const struct cmd_ctx *cx, bool full, struct err *e)
 {
-	borrow_options();
+	check_borrow_options();
 	printf("usage: %s check [OPTIONS]\n\n"
 	       "Tells what this host can do for guests, what it cannot do and why. Nothing on the host\n"
 	       "is changed.\n\n"
 	       "Exit code: 0 if realms can be launched, 1 if only emulated realms or plain VMs can,\n"
 	       "2 if no guest can.\n", cx->prog);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &check_table, full);
 	return cmd_flush(e);
 }
 
@@ -204,9 +204,9 @@ int cmd_check(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 	struct check c;
 	int ret;
 
-	borrow_options();
+	check_borrow_options();
 	config_defaults(&o.cfg);
-	ret = opt_parse(&table, &st, &o, argc, argv, e);
+	ret = opt_parse(&check_table, &st, &o, argc, argv, e);
 	if (!ret && o.help) {
 		ret = cmd_help_check(cx, false, e);
 		goto out;

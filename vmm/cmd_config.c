@@ -39,14 +39,14 @@ static const struct opt options[] = {
 	  .parse = opt_flag, TO(map) },
 	{ .name = "output", .letter = 'o', .arg = "FILE",
 	  .help = "from-args: write to a new FILE",
-	  .parse = opt_string, TO(output) },
+	  .parse = opt_string, TO(output), .path = "" },
 	{ .name = "help", .letter = 'h', .flags = OPT_FLAG,
 	  .help = "print this list",
 	  .parse = opt_flag, TO(help) },
 };
 /* clang-format on */
 
-static const struct opt_table table = {
+const struct opt_table config_table = {
 	.opt = options,
 	.nr = ARRAY_SIZE(options),
 	.group = groups,
@@ -69,7 +69,7 @@ int cmd_help_config(const struct cmd_ctx *cx, bool full, struct err *e)
 		      "\n"
 		      "Exit code: 0, 1 if check found errors, 128 if something could not be done.\n",
 		      stdout);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &config_table, full);
 	return cmd_flush(e);
 }
 
@@ -329,7 +329,7 @@ int cmd_config(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 	/* behind -- there are options of "run" only, whatever they are called */
 	while (end < argc && strcmp(argv[end], "--"))
 		end++;
-	ret = opt_split(&table, &st, &o, &run_options, end, argv, left, &nr, e);
+	ret = opt_split(&config_table, &st, &o, &run_options, end, argv, left, &nr, e);
 	more = argc - end - (end < argc);
 	memcpy(left + nr, argv + argc - more, more * sizeof(*left));
 	word = nr ? left[0] : NULL;

@@ -39,22 +39,22 @@ static const struct opt options[] = {
 	{ .name = "corim", .arg = "FILE",
 	  .help = "write an unsigned CoRIM (CBOR)",
 	  .text = "For verifiers that know the profile " CORIM_PROFILE ".",
-	  .parse = opt_string, TO(corim) },
+	  .parse = opt_string, TO(corim), .path = "" },
 	{ .name = "comid-json", .arg = "FILE",
 	  .help = "write a CoMID template (JSON)",
 	  .text = "For cocli and Veraison's services.",
-	  .parse = opt_string, TO(comid) },
+	  .parse = opt_string, TO(comid), .path = "" },
 	{ .name = "trustee", .arg = "FILE",
 	  .help = "write the reference values of Trustee's RVPS",
-	  .parse = opt_string, TO(trustee) },
+	  .parse = opt_string, TO(trustee), .path = "" },
 	{ .name = "trustee-store", .arg = "FILE",
 	  .help = "write those of Trustee's local verifier",
 	  .text = "The values of the platform are for its owner to add.",
-	  .parse = opt_string, TO(store) },
+	  .parse = opt_string, TO(store), .path = "" },
 };
 /* clang-format on */
 
-static const struct opt_table table = {
+const struct opt_table measure_table = {
 	.opt = options,
 	.nr = ARRAY_SIZE(options),
 	.group = groups,
@@ -73,7 +73,7 @@ int cmd_help_measure(const struct cmd_ctx *cx, bool full, struct err *e)
 		      "\n"
 		      "Exit code: 0, 3 if the measurement is not the one that --expect-rim gives, 128 if\n"
 		      "it could not be predicted.\n", stdout);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &measure_table, full);
 	printf("\nAll options of \"%s run\" as well.%s\n", cx->prog,
 	       full ? "" : " \"help measure\" explains these here.");
 	return cmd_flush(e);
@@ -264,7 +264,7 @@ int cmd_measure(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 	if (!left)
 		return err_set(e, -ENOMEM, "out of memory");
 	config_defaults(&c);
-	ret = opt_split(&table, &st, &o, &run_options, argc, argv, left, &nr, e);
+	ret = opt_split(&measure_table, &st, &o, &run_options, argc, argv, left, &nr, e);
 	if (!ret)
 		ret = options_run(&c, cx->lkvm, nr, left, e);
 	if (ret == OPTIONS_HELP) {

@@ -28,16 +28,16 @@ static const char *const groups[] = { "Options" };
 
 /* clang-format off */
 static const struct opt options[] = {
-	{ .name = "file", .flags = OPT_HIDDEN, .arg = "FILE", .parse = opt_string, TO(file) },
+	{ .name = "file", .flags = OPT_HIDDEN, .arg = "FILE", .parse = opt_string, TO(file), .path = "" },
 	{ .name = "platform-key", .arg = "FILE",
 	  .help = "check the platform token's signature with this key (PEM)",
 	  .text = "The public key that the platform's maker publishes; of an emulated realm "
 		  "platform.pem in the folder of its keys.",
-	  .parse = opt_string, TO(platform_key) },
+	  .parse = opt_string, TO(platform_key), .path = "" },
 	{ .name = "expect-rim", .arg = "RIM",
 	  .help = "the initial measurement must be this one",
 	  .text = "In hexadecimal or base64, or @FILE with the output of \"realmtool measure\".",
-	  .parse = opt_string, TO(expect_rim) },
+	  .parse = opt_string, TO(expect_rim), .path = "@" },
 	{ .name = "expect-challenge", .arg = "HEX",
 	  .help = "the challenge must be this one",
 	  .text = "In hexadecimal. What was asked for may be shorter than the 64 bytes of the token: "
@@ -49,7 +49,7 @@ static const struct opt options[] = {
 };
 /* clang-format on */
 
-static const struct opt_table table = {
+const struct opt_table token_table = {
 	.opt = options,
 	.nr = ARRAY_SIZE(options),
 	.group = groups,
@@ -66,7 +66,7 @@ int cmd_help_token(const struct cmd_ctx *cx, bool full, struct err *e)
 	       "Exit code: 0 if all that could be checked is right (without --platform-key that does\n"
 	       "not make it a token of a real platform), 1 if something is wrong, 3 if only the\n"
 	       "measurement is not the one of --expect-rim, 128 if this is no token.\n", cx->prog);
-	opt_help(stdout, &table, full);
+	opt_help(stdout, &token_table, full);
 	return cmd_flush(e);
 }
 
@@ -491,7 +491,7 @@ int cmd_token(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 	struct opt_state st = { { 0 } };
 	int ret;
 
-	ret = opt_parse(&table, &st, &o, argc, argv, e);
+	ret = opt_parse(&token_table, &st, &o, argc, argv, e);
 	if (!ret && o.help)
 		ret = cmd_help_token(cx, false, e);
 	else if (!ret && !o.file)

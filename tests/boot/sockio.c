@@ -10,6 +10,7 @@
  *   -s     send so many bytes of the pattern, then say that there are no more (not with -n)
  *   -r     expect so many, of the pattern
  *   -e     send back all that comes, until its end
+ *   -d     receive datagrams at unix:PATH and print them, until one has a line STOPPING=1
  *
  * Prints what came; exit code 0 if it was what was expected.
  */
@@ -172,14 +173,34 @@ static int exchange(int fd, uint64_t send_bytes, uint64_t expect, int no_shut)
 	return sent != send_bytes || got != expect;
 }
 
+static int datagrams(const char *text)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	char buf[4096];
+	ssize_t n;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", text + strlen("unix:"));
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		die(text);
+	while ((n = recv(fd, buf, sizeof(buf) - 1, 0)) >= 0) {
+		buf[n] = '\0';
+		puts(buf);
+		fflush(stdout);
+		if (!strncmp(buf, "STOPPING=1", 10) || strstr(buf, "\nSTOPPING=1"))
+			return 0;
+	}
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
-	int c, fd, listening = 0, echoes = 0, no_shut = 0;
+	int c, fd, listening = 0, echoes = 0, no_shut = 0, dgram = 0;
 	uint64_t send_bytes = 0, expect = 0;
 	const char *hello = NULL;
 
 	signal(SIGPIPE, SIG_IGN);
-	while ((c = getopt(argc, argv, "lh:s:r:en")) > 0) {
+	while ((c = getopt(argc, argv, "lh:s:r:end")) > 0) {
 		switch (c) {
 		case 'l': listening = 1; break;
 		case 'h': hello = optarg; break;
@@ -187,11 +208,14 @@ int main(int argc, char **argv)
 		case 'r': expect = strtoull(optarg, NULL, 0); break;
 		case 'e': echoes = 1; break;
 		case 'n': no_shut = 1; break;
+		case 'd': dgram = 1; break;
 		default: return 2;
 		}
 	}
 	if (optind + 1 != argc)
 		return 2;
+	if (dgram)
+		return strncmp(argv[optind], "unix:", 5) ? 2 : datagrams(argv[optind]);
 	fd = open_addr(argv[optind], listening);
 	if (hello)
 		say_hello(fd, hello);

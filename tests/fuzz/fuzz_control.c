@@ -102,8 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size--;
 		len = want < size ? want : size;
 		if (len && send(fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
-		    errno != EAGAIN && errno| MSG_DONTWAIT) < 0 && errno != EAGAIN &&
-		    errno != EPIPE && errno != ECONNRESET)
+		    errno != EAGAIN && errno != EPIPE && errno != ECONNRESET)
 			abort();
 		data += len;
 		size -= len;

@@ -5,8 +5,8 @@
  * and the host's log has the fault: lines "# fault ADDRESS" are what to look for there, "# reached
  * ADDRESS" what must not be there.
  *
- * Words in bootargs: intx (there is no ITS: its wire as well), both (--vfio-dma's alias at both
- * addresses), static (the shared side of all memory can be reached at any time).
+ * Words in bootargs: intx (its wire as well), msi (its message as well), both (--vfio-pci with
+ * dma-alias=both), static (--vfio-dma static: the shared side of all memory is always in reach).
  */
 #include "guest.h"
 
@@ -23,7 +23,7 @@ enum { SRC, DST, PRIVATE, BACK, RANGE, NR_RANGE = 16 };
 static u8 area[(RANGE + NR_RANGE) * PAGE] page_aligned;
 static u64 bar, fn;
 static unsigned int slot;
-static volatile u32 wires, idle, status;
+static volatile u32 wires, idle, status, messages[2];
 
 static u64 page(unsigned int n)
 {
@@ -202,6 +202,10 @@ static void test_part(void)
 
 static void hook(unsigned int intid)
 {
+	if (intid >= FIRST_LPI && intid < FIRST_LPI + ARRAY_LEN(messages)) {
+		messages[intid - FIRST_LPI]++;
+		wr32(bar + E_IRQ_ACK, ~0U);
+	}
 	if (intid != INTID_SPI0 + SPI_INTX + slot)
 		return;
 	status = rd32(bar + E_IRQ_STATUS);
@@ -260,6 +264,69 @@ static void test_wire(void)
 	irqs_off();
 }
 
+/* ---- the message ----------------------------------------------------------------------------- */
+
+/* PCI Local Bus Specification 3.0, section 6.8.1: one message, an address of 64 bits */
+enum { CAPS = 0x34, CAP_MSI = 5, MSI_CONTROL = 2, MSI_ADDR = 4, MSI_DATA = 12, MSI_ON = 1 };
+
+static u64 find_msi(void)
+{
+	unsigned int at = rd8(fn + CAPS);
+
+	for (unsigned int n = 0; at && n < 48; n++, at = rd8(fn + at + 1))
+		if (rd8(fn + at) == CAP_MSI)
+			return fn + at;
+	return 0;
+}
+
+static bool message(unsigned int which)
+{
+	u32 before = messages[which];
+
+	wr32(bar + E_IRQ_RAISE, 1);
+	return wait_until(messages[which] == before + 1, 2000) && messages[which] == before + 1;
+}
+
+static bool silent(void)
+{
+	u32 before = messages[0] + messages[1];
+
+	wr32(bar + E_IRQ_RAISE, 1);
+	wait_until(false, 50);
+	wr32(bar + E_IRQ_ACK, ~0U);
+	return messages[0] + messages[1] == before;
+}
+
+static void test_message(void)
+{
+	u64 msi = find_msi();
+	unsigned int n = 0;
+
+	if (!check(gic_init() && its_init(slot << 3, ARRAY_LEN(messages)),
+		   "GICv3 and ITS answer") || !check(msi != 0, "it has MSI"))
+		return;
+	irq_hook = hook;
+	irqs_on();
+	pci_command(fn, PCI_MEM | PCI_MASTER | PCI_NO_INTX);
+	wr32(msi + MSI_ADDR, (u32)its_doorbell());
+	wr32(msi + MSI_ADDR + 4, (u32)(its_doorbell() >> 32));
+	wr16(msi + MSI_DATA, 1);
+	check(silent(), "switched off it sends no message");
+	wr16(msi + MSI_CONTROL, rd16(msi + MSI_CONTROL) | MSI_ON);
+	check(message(1), "switched on it does");
+	while (n < 500 && message(1))
+		n++;
+	check_eq(n, 500, "500 times");
+	wr16(msi + MSI_CONTROL, rd16(msi + MSI_CONTROL) & ~MSI_ON);
+	check(silent(), "switched off again it does not");
+	wr16(msi + MSI_DATA, 0);
+	wr16(msi + MSI_CONTROL, rd16(msi + MSI_CONTROL) | MSI_ON);
+	check(message(0), "another message, once switched on");
+	check_eq(messages[1], 501, "and the one before comes no more");
+	irqs_off();
+	wr16(msi + MSI_CONTROL, rd16(msi + MSI_CONTROL) & ~MSI_ON);
+}
+
 void guest_main(void)
 {
 	fn = pci_find(EDU, 0, &slot);
@@ -281,4 +348,6 @@ void guest_main(void)
 	}
 	if (arg_has("intx"))
 		test_wire();
+	if (arg_has("msi"))
+		test_message();
 }

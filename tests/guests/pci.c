@@ -11,7 +11,6 @@
 #define ECAM		0x40000000UL
 #define WINDOW		0x50000000UL
 #define NEW_PLACE	0x58000000UL
-#define FIRST_LPI	8192U
 
 enum { ID = 0, COMMAND = 4, CLASS = 8, HEADER = 0xe, BAR0 = 0x10, CAPS = 0x34, PIN = 0x3d };
 enum { C_MEM = 2, C_MASTER = 4, C_NO_INTX = 0x400 };
@@ -261,69 +260,12 @@ static void test_wire(void)
 	irqs_off();
 }
 
-/* The ITS (GIC architecture specification, chapter 5): one collection, on this CPU. */
-static u64 its, its_mem, cmd_at;
-
-/* KVM rounds the addresses of tables and commands down to 64 KiB. */
-enum { M_DEVICES = 0, M_COLLECTIONS = 0x10000, M_PENDING = 0x20000, M_PROPERTIES = 0x30000,
-       M_COMMANDS = 0x40000, M_ITT = 0x50000, M_SIZE = 0x51000 };
-
-static void its_command(u64 a, u64 b, u64 c)
-{
-	u64 at = io(its_mem + M_COMMANDS) + cmd_at;
-
-	wr64(at, a);
-	wr64(at + 8, b);
-	wr64(at + 16, c);
-	wr64(at + 24, 0);
-	barrier();
-	cmd_at += 32;
-	wr64(its + 0x88, cmd_at);					/* GITS_CWRITER */
-}
-
-static bool its_init(void)
-{
-	u64 redist = io(GICD - guest.nr_cpus * 0x20000UL);	/* CPU 0 has the first one */
-	u64 devid = slot << 3, valid = 1UL << 63;
-
-	its = redist - 0x20000;
-	if (rd32(its + 0xffe8) >> 4 != 3)				/* GITS_PIDR2 */
-		return false;
-	/* KVM reads its tables at the canonical address, and only what is shared */
-	its_mem = guest.ram_base + (16UL << 20);
-	share((void *)its_mem, M_SIZE);
-	for (u64 i = 0; i < M_SIZE; i += 8)
-		wr64(io(its_mem) + i, 0);
-	for (u64 i = 0; i < ARRAY_LEN(messages); i++)
-		wr8(io(its_mem + M_PROPERTIES) + i, 0xa1);	/* enabled, priority 0xa0 */
-	barrier();
-	wr64(redist + 0x70, (its_mem + M_PROPERTIES) | 13);		/* GICR_PROPBASER */
-	wr64(redist + 0x78, (its_mem + M_PENDING) | 1UL << 62);		/* GICR_PENDBASER */
-	wr32(redist, rd32(redist) | 1);					/* GICR_CTLR.EnableLPIs */
-	for (unsigned int i = 0; i < 8; i++) {
-		u64 reg = its + 0x100 + i * 8UL, kind = rd64(reg) >> 56 & 7;
-
-		if (kind == 1)
-			wr64(reg, valid | 2 << 8 | (its_mem + M_DEVICES));
-		else if (kind == 4)
-			wr64(reg, valid | 2 << 8 | (its_mem + M_COLLECTIONS));
-	}
-	wr64(its + 0x80, valid | (its_mem + M_COMMANDS));		/* GITS_CBASER */
-	wr32(its, 1);							/* GITS_CTLR.Enabled */
-	its_command(0x09, 0, valid);					/* MAPC */
-	its_command(0x08 | devid << 32, 4 - 1, valid | (its_mem + M_ITT));	/* MAPD */
-	for (u64 i = 0; i < ARRAY_LEN(messages); i++)
-		its_command(0x0a | devid << 32, i | (FIRST_LPI + i) << 32, 0);	/* MAPTI */
-	its_command(0x0d, 0, 0);					/* INVALL */
-	return wait_until(rd64(its + 0x90) == cmd_at, 1000);		/* GITS_CREADR */
-}
-
 static void entry(unsigned int vector, u32 data, u32 masked)
 {
 	u64 at = bar + (rd32(fn + cap_msix + 4) & ~7U) + vector * 16UL;
 
-	wr32(at, (u32)(its - guest.shared + 0x10040));			/* GITS_TRANSLATER */
-	wr32(at + 4, (u32)((its - guest.shared) >> 32));
+	wr32(at, (u32)its_doorbell());
+	wr32(at + 4, (u32)(its_doorbell() >> 32));
 	wr32(at + 8, data);
 	wr32(at + 12, masked);
 }
@@ -332,7 +274,7 @@ static void test_messages(void)
 {
 	u64 pba;
 
-	if (!check(its_init(), "the ITS takes its commands"))
+	if (!check(its_init(slot << 3, ARRAY_LEN(messages)), "the ITS takes its commands"))
 		return;
 	check_eq(rd16(fn + cap_msix + 2), 1, "two vectors");
 	pba = bar + (rd32(fn + cap_msix + 8) & ~7U);

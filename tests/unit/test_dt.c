@@ -191,6 +191,35 @@ static void realm_machine(void **state)
 	}
 }
 
+/* As QEMU's virt describes its own, so what finds that one finds this one. */
+static void power_button(void **state)
+{
+	struct dt_machine m = machine(1, 0);
+	const char *key = "/gpio-keys/poweroff", *ctrl = "/pl061@1020000";
+	int len;
+
+	(void)state;
+	build(&m);
+	assert_true(fdt_path_offset(blob, "/gpio-keys") < 0);
+	assert_true(fdt_node_offset_by_compatible(blob, -1, "arm,pl061") < 0);
+	m.power_button = true;
+	build(&m);
+	assert_int_equal(fdt_node_check_compatible(blob, node(ctrl), "arm,pl061"), 0);
+	assert_int_equal(fdt_node_check_compatible(blob, node(ctrl), "arm,primecell"), 0);
+	assert_prop(ctrl, "reg", 0, 0x1020000, 0, 0x1000);
+	assert_prop(ctrl, "interrupts", 0, 96, 4);
+	assert_prop(ctrl, "#gpio-cells", 2);
+	assert_true(has(ctrl, "gpio-controller"));
+	assert_str(ctrl, "clock-names", "apb_pclk");
+	assert_prop(ctrl, "clocks", fdt_get_phandle(blob, node("/apb-pclk")));
+	assert_str("/apb-pclk", "compatible", "fixed-clock");
+	assert_non_null(fdt_getprop(blob, node("/apb-pclk"), "clock-frequency", &len));
+	assert_int_equal(len, 4);
+	assert_str("/gpio-keys", "compatible", "gpio-keys");
+	assert_prop(key, "linux,code", 116);
+	assert_prop(key, "gpios", fdt_get_phandle(blob, node(ctrl)), 3, 0);
+}
+
 static void without_this_and_that(void **state)
 {
 	struct dt_machine m = machine(1, 0);
@@ -729,6 +758,7 @@ int main(void)
 		cmocka_unit_test(plain_machine),
 		cmocka_unit_test(realm_machine),
 		cmocka_unit_test(without_this_and_that),
+		cmocka_unit_test(power_button),
 		cmocka_unit_test(uarts_and_their_names),
 		cmocka_unit_test(every_virtio_node_is_coherent),
 		cmocka_unit_test(pci_bus),

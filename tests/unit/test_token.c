@@ -477,6 +477,9 @@ static void write_token(const struct writer *o, struct cw *out)
 	}
 }
 
+/* Was the last one of a rehearsal? What a token points at goes with its bytes. */
+static bool rehearsal;
+
 static int read_it(const struct cw *w, struct token *t, struct err *e)
 {
 	uint8_t *exact = malloc(w->len + !w->len);
@@ -498,6 +501,7 @@ static int read_it(const struct cw *w, struct token *t, struct err *e)
 		if (!ret)
 			ret = token_check_platform(t, &f.platform_pub, &none);
 	}
+	rehearsal = !ret && token_is_rehearsal(t);
 	free(exact);
 	return ret;
 }
@@ -518,7 +522,7 @@ static void old_forms(void **state)
 		assert_int_equal(t.tag, old & OLD_TAG ? 399 : 907);
 		assert_int_equal(t.rak.len, 97);
 		assert_memory_equal(t.rak.point, f.realm_pub.point, 97);
-		assert_false(token_is_rehearsal(&t));
+		assert_false(rehearsal);
 		assert_int_equal(t.realm.part.others, o.more ? 3 : 0);
 		if (o.more) {
 			assert_int_equal(t.realm.part.other[0], 70000);

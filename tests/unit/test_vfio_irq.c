@@ -679,8 +679,8 @@ static void intx(void **state)
 }
 
 /*
- * A host whose KVM needs an exit in the handler: what is mapped of BARs is taken away while the wire
- * is in use.
+ * A host whose KVM needs an exit in the handler: what is mapped of BARs is taken away while the
+ * wire is in use.
  */
 static unsigned int slots;
 

@@ -133,11 +133,11 @@ int kvm_irqfd_gsi(struct kvm *k, int evfd, uint32_t gsi, bool assign, struct err
  */
 int kvm_irqfd_resample(struct kvm *k, int evfd, int resample, uint32_t spi, struct err *e);
 /**
- * kvm_forgets_eoi() - does this KVM tell the end of a level-triggered interrupt only if the vCPU has
- *                     left the guest since the guest took it?
+ * kvm_forgets_eoi() - must a vCPU leave the guest in the handler of a level-triggered interrupt?
  *
+ * Else the end of it is not told, see kvm_irqfd_resample(), and the guest takes it again and again.
  * A fault of arm64's KVM since Linux 6.19 (vgic_v3_fold_lr()), last seen in 7.3. Nothing shows it
- * but the version. Until it is told, the guest takes the same interrupt again.
+ * but the version.
  */
 bool kvm_forgets_eoi(const struct kvm *k);
 /**

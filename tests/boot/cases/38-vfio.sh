@@ -11,7 +11,9 @@ in_vfio_bed()
 	in_bed
 	[ "$(cat $PCI/devices/0000:00:10.0/device 2>/dev/null)" = 0x11e8 ] ||
 		skip "only on a host with the devices of \"testbed --vfio\""
-	modprobe vfio-pci 2>/dev/null
+	for mod in vfio-pci vfio_iommu_type1; do
+		modprobe $mod 2>/dev/null
+	done
 	# Debian's guest kernel has no e1000e
 	[ ! -e "$TOP/Image.9p" ] || KERNEL=$TOP/Image.9p
 	MACHINE='-c 2 -m 512'
@@ -230,14 +232,6 @@ case_long_vfio_vm_intx()
 	in_vfio_bed
 	assigned vm intx '08.0 0a.0' table,${NICS%%,*} --irqchip gicv3
 }
-# MSI, not MSI-X: a parameter of the driver
-case_long_vfio_vm_msi()
-{
-	in_vfio_bed
-	[ "$NICS" != virtio_net ] || skip "no guest kernel with e1000e was built"
-	CMDLINE=e1000e.IntMode=1
-	assigned vm msi 0a.0 e1000e
-}
 case_long_vfio_realm_static()
 {
 	in_vfio_bed
@@ -345,10 +339,10 @@ edu()
 	payload $m edu -e $expect --vfio-pci 00:10.0${EDU:-} "$@"
 	dma_faults $first
 }
-case_vfio_edu_vm() { edu vm edu.vm; }
+case_vfio_edu_vm() { edu vm edu-msi.vm -p msi; }
 case_vfio_edu_realm()
 {
-	edu realm edu.realm
+	edu realm edu-msi.realm -p msi
 	n=$(grep -c "takes back" "$T/err")
 	[ "$n" = 1 ] || fail "$n warnings of a part that was taken back, not one"
 }
@@ -408,33 +402,39 @@ case_vfio_refused()
 	fi
 }
 
+# as_limited_user KIB: $BIN is run by a user who may lock so much; only root can set the limit
+as_limited_user()
+{
+	cat >user <<-END
+		#!/bin/sh
+		ulimit -l $1
+		exec su -s "$RT" -- user "\$@"
+	END
+	chmod 755 user
+}
+
 # What may be locked in memory: a user without privileges, and each back end counts in its own way
 case_vfio_memlock()
 {
 	in_vfio_bed
-	vfio 10.0
-	group=$(basename $(readlink $PCI/devices/0000:00:10.0/iommu_group))
+	vfio 09.0
+	group=$(basename $(readlink $PCI/devices/0000:00:09.0/iommu_group))
 	nodes="/dev/vfio/$group /dev/vfio/devices/* /dev/iommu"
-	cat >user <<-END
-		#!/bin/sh
-		exec su -s /bin/sh -- user "$PWD/limited" "\$@"
-	END
-	chmod 755 . user
+	chmod 755 .
+	BIN=$PWD/user
 	for b in iommufd group; do
 		if [ $b = iommufd ] && ! has_iommufd; then
 			continue
 		fi
-		set -- run -c 1 -m 64 -k "$G/hello.flat" --vfio-backend $b --vfio-pci 00:10.0
-		printf '#!/bin/sh\nulimit -l %s\nexec "%s" "$@"\n' 4096 "$RT" >limited
-		chmod 755 limited
-		BIN=$PWD/user
+		set -- run -c 1 -m 64 -k "$G/hello.flat" --vfio-backend $b --vfio-pci 00:09.0
+		as_limited_user 4096
 		bad "permission denied.*(chown|chgrp)" "$@"
 		chown user $nodes 2>/dev/null
 		bad 'ulimit -l' "$@"
 		# what it asks for is enough
 		kib=$(sed -n 's/.*ulimit -l \([0-9]*\).*/\1/p' "$T/err")
 		[ "${kib:-0}" -ge 65536 ] || fail "$b: \"ulimit -l $kib\" for 64 MiB"
-		printf '#!/bin/sh\nulimit -l %s\nexec "%s" "$@"\n' "$kib" "$RT" >limited
+		as_limited_user $kib
 		rt "$@"
 		[ $rc = 0 ] || fail "$b: with ulimit -l $kib: $(tail -n 1 "$T/err")"
 		chown root $nodes 2>/dev/null

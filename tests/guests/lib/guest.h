@@ -266,6 +266,14 @@ static inline void irqs_off(void)
 	__asm__ volatile("msr daifset, #2" ::: "memory");
 }
 
+/* the first LPI */
+#define FIRST_LPI	8192UL
+
+/** its_init() - events 0 to @nr - 1 (16 at most) of a device are LPIs from FIRST_LPI on, on CPU 0 */
+bool its_init(u64 devid, unsigned int nr);
+/** its_doorbell() - where messages are written to, canonical */
+u64 its_doorbell(void);
+
 /** irq_hook - called by the IRQ handler with the INTID before it is finished; may be NULL */
 extern void (*irq_hook)(unsigned int intid);
 
