@@ -38,7 +38,7 @@
 /* ranges of a PCI bus: IEEE Std 1275-1994 PCI bus binding, section 2.2.1.1, phys.hi */
 #define PCI_SPACE_IO	0x01000000
 #define PCI_SPACE_MEM32	0x02000000
-#define PCI_SPACE_MEM64	0x03000000	/* not prefetchable: Linux puts 64-bit BARs of both kinds there */
+#define PCI_SPACE_MEM64	0x03000000	/* not prefetchable: Linux takes it for both kinds */
 
 /* The affinity fields of MPIDR_EL1 (Arm ARM, D23.2.117): Aff3 and Aff2..Aff0. */
 #define MPIDR_AFF_MASK	UINT64_C(0xff00ffffff)

@@ -441,9 +441,8 @@ static int inject_undefined(struct kvm_vcpu *v)
 
 static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
 {
-	static const struct trace_kind kind = { .cat = "rsi", .arg = { "#x1", "#x2", "status" } };
-	uint64_t x[RSI_NR_REGS], began, x1, x2;
-	const char *name;
+	static const struct trace_kind kind = { .cat = "rsi", .arg = { "#x0", "#x1", "status" } };
+	uint64_t x[RSI_NR_REGS], began, fid, x1;
 	uint32_t written;
 
 	if (!(a64_exit(v->run)->hypercall.flags & A64_HYPERCALL_SMC)) {
@@ -457,11 +456,10 @@ static enum realm_exit hypercall(struct realm *r, struct kvm_vcpu *v)
 		written = realm_psci(r, r->hooks.psci, r->hooks.ctx, v, x);
 	} else {
 		began = trace_begin();
-		name = rsi_name(x[0]);
+		fid = x[0];
 		x1 = x[1];
-		x2 = x[2];
 		written = rsi_call(&r->rsi, attest_rec(r->attest, v->id), x);
-		trace_span(&kind, name, began, NULL, x1, x2, x[0]);
+		trace_span(&kind, rsi_name(fid), began, NULL, fid, x1, x[0]);
 		r->stat.rsi_calls++;
 	}
 	pthread_mutex_unlock(&r->lock);

@@ -290,12 +290,11 @@ int realm_ripas(struct realm *r, struct err *e)
 uint32_t realm_psci(struct realm *r, const struct psci_ops *ops, void *ctx, struct kvm_vcpu *v,
 		    uint64_t *x)
 {
-	static const struct trace_kind kind = { .cat = "psci", .arg = { "#x1", "#x2", "#result" } };
-	uint64_t began = trace_begin(), x1 = x[1], x2 = x[2];
-	const char *name = psci_name(x[0]);
+	static const struct trace_kind kind = { .cat = "psci", .arg = { "#x0", "#x1", "#result" } };
+	uint64_t began = trace_begin(), fid = x[0], x1 = x[1];
 	enum psci_next next = psci_call(ops, ctx, &r->split, x);
 
-	trace_span(&kind, name, began, NULL, x1, x2, x[0]);
+	trace_span(&kind, psci_name(fid), began, NULL, fid, x1, x[0]);
 	switch (next) {
 	case PSCI_RETURN:
 		break;

@@ -499,9 +499,10 @@ int virtio_pci_new(struct virtio_dev *dev, const struct virtio_pci_env *env,
 		.class = class_of(dev->ops->id),
 		.revision = REVISION,
 	};
+	/* one for each queue and one for changes of the configuration */
+	unsigned int vectors = MIN(dev->nr_queues + 1, (unsigned int)MAX_VECTORS);
 	const struct pci_msix_cfg msix = {
-		/* one for each queue and one for changes of the configuration */
-		.nr = MIN(dev->nr_queues + 1, (unsigned int)MAX_VECTORS),
+		.nr = vectors,
 		.table_bar = VIRTIO_PCI_BAR,
 		.table_off = VIRTIO_PCI_MSIX_OFF,
 		.pba_bar = VIRTIO_PCI_BAR,

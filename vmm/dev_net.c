@@ -64,6 +64,7 @@ static int run_script(const char *path, const char *ifname, struct err *e)
 		.argv = argv,
 		.package = "the script",
 		.level = LOG_INFO,
+		.ends = true,
 	};
 	struct helper *h;
 	char *here = NULL;

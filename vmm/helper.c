@@ -287,6 +287,7 @@ int helper_start(const struct helper_cfg *cfg, struct helper **out, struct err *
 	}
 	snprintf(h->name, sizeof(h->name), "%s", base ? base + 1 : cfg->argv[0]);
 	h->level = cfg->level;
+	h->leaving = cfg->ends;
 	h->pidfd = h->out = -1;
 	pthread_mutex_init(&h->lock, NULL);
 	h->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -335,7 +336,6 @@ int helper_wait(struct helper *h, unsigned int ms, struct err *e)
 {
 	siginfo_t si = {0};
 
-	h->leaving = true;
 	if (!wait_end(h, ms))
 		return err_set(e, -ETIMEDOUT, "%s has not ended after %u s", h->name, ms / 1000);
 	if (!waitid(P_PID, h->pid, &si, WEXITED | WNOHANG | WNOWAIT) && si.si_pid &&

@@ -26,6 +26,7 @@ struct helper;
  * @fd:      descriptors for it, which have the same numbers there
  * @nr_fds:  their number
  * @level:   level of its lines in the log
+ * @ends:    it does its work and ends, see helper_wait()
  */
 struct helper_cfg {
 	const char *const *argv;
@@ -34,6 +35,7 @@ struct helper_cfg {
 	const int *fd;
 	unsigned int nr_fds;
 	enum log_level level;
+	bool ends;
 };
 
 /**
@@ -61,7 +63,7 @@ int helper_pidfd(const struct helper *h);
 bool helper_alive(const struct helper *h);
 
 /**
- * helper_wait() - wait for the end of one that does its work and ends; its end is wanted then
+ * helper_wait() - wait for the end of one that does its work and ends (@ends of its cfg)
  * @ms: at most
  *
  * Return: 0: it ended with code 0; -EPIPE: otherwise; -ETIMEDOUT: not yet.

@@ -82,8 +82,8 @@ static int place_pmem(const struct vm_config *c, const struct loader_files *file
 }
 
 /*
- * Above all memory, at the next power of 2 that is a multiple of its size, too: a BAR may be as large
- * as the window.
+ * Above all memory, at the next power of 2 that is a multiple of its size, too: a BAR may be as
+ * large as the window.
  */
 static int place_mem64(const struct vm_config *c, struct layout *l, ipa_t *top, struct err *e)
 {

@@ -236,7 +236,9 @@ static void wait_for(void *ctx)
 {
 	char *path = script("work", "exit $1");
 	const char *argv[] = { path, "0", NULL };
-	const struct helper_cfg cfg = { .argv = argv, .package = "x", .level = LOG_ERROR };
+	const struct helper_cfg cfg = {
+		.argv = argv, .package = "x", .level = LOG_ERROR, .ends = true,
+	};
 	struct helper *h;
 	struct err e;
 

@@ -422,6 +422,32 @@ static void running(void **state)
 	BAD("nobody can look into a KVM realm", "--gdb=1234", "--realm");
 }
 
+static void life(void **state)
+{
+	GOOD("--rng");
+	assert_int_equal(c.ready, READY_CONSOLE);
+	assert_int_equal(c.stop_timeout, 30);
+	assert_false(c.power_button || c.ready_set || c.log_json);
+	GOOD("--ready=boot");
+	assert_int_equal(c.ready, READY_BOOT);
+	assert_true(c.ready_set);
+	GOOD("--ready", "line:^login: *$");
+	assert_int_equal(c.ready, READY_LINE);
+	assert_string_equal(c.ready_line, "^login: *$");
+	GOOD("--ready=vsock:1024", "--vsock=3", "--power-button", "--stop-timeout=0");
+	assert_int_equal(c.ready, READY_VSOCK);
+	assert_int_equal(c.ready_port, 1024);
+	assert_true(c.power_button);
+	assert_int_equal(c.stop_timeout, 0);
+	BAD("give --vsock CID, too", "--ready=vsock:1024");
+	BAD("is not a port of vsock", "--ready=vsock:x", "--vsock=3");
+	BAD("is not a port of vsock", "--ready=vsock:4294967295", "--vsock=3");
+	BAD("none of console, boot, vsock:PORT and line:REGEX", "--ready=login");
+	BAD("none of console, boot, vsock:PORT and line:REGEX", "--ready=line:");
+	BAD("not an extended regular expression", "--ready=line:(");
+	BAD("86400", "--stop-timeout=86401");
+}
+
 static void log_level(void **state)
 {
 	GOOD("--loglevel", "error");
@@ -906,6 +932,7 @@ int main(void)
 		cmocka_unit_test_teardown(disks, clean),
 		cmocka_unit_test_teardown(other_devices, clean),
 		cmocka_unit_test_teardown(running, clean),
+		cmocka_unit_test_teardown(life, clean),
 		cmocka_unit_test_teardown(log_level, clean),
 		cmocka_unit_test_teardown(compat, clean),
 		cmocka_unit_test_teardown(help_wanted, clean),

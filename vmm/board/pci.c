@@ -10,6 +10,7 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/trace.h"
 
 #define ECAM_BUS_SIZE	SZ_1M		/* 256 functions; other buses do not exist */
 
@@ -259,11 +260,17 @@ uint64_t pci_bar_access(struct pci_dev *d, unsigned int bar, uint64_t off, uint6
 static uint64_t window_access(struct pci_host *h, ipa_t addr, uint64_t val, unsigned int len,
 			      bool write)
 {
+	static const struct trace_kind kind = {
+		.cat = "pci", .text = "device", .arg = { "bar", "#offset", "bytes" },
+	};
+	uint64_t began = trace_begin();
 	struct pci_map m;
 
 	if (!lookup(h, addr, &m))
 		return ones(len);
-	return pci_bar_access(m.dev, m.bar, addr - m.base, val, len, write);
+	val = pci_bar_access(m.dev, m.bar, addr - m.base, val, len, write);
+	trace_span(&kind, "BAR", began, m.dev->name, m.bar, addr - m.base, len);
+	return val;
 }
 
 static uint64_t mem_read(void *opaque, uint64_t off, unsigned int len)
@@ -397,9 +404,17 @@ void pci_set_asleep(struct pci_dev *d, bool asleep)
 /* The function behind an offset of ECAM, for an access as configuration space knows them. */
 static struct pci_dev *ecam_func(struct pci_host *h, uint64_t off, unsigned int len)
 {
+	static const struct trace_kind kind = {
+		.cat = "pci", .text = "device", .arg = { "#function", "#register", "bytes" },
+	};
+	struct pci_dev *d;
+
 	if (off >= ECAM_BUS_SIZE || (len != 1 && len != 2 && len != 4) || off % len)
 		return NULL;
-	return h->func[off / PCI_CFG_SPACE];
+	d = h->func[off / PCI_CFG_SPACE];
+	trace_mark(&kind, "configuration", d ? d->name : "none", off / PCI_CFG_SPACE,
+		   off % PCI_CFG_SPACE, len);
+	return d;
 }
 
 static uint64_t ecam_read(void *opaque, uint64_t off, unsigned int len)

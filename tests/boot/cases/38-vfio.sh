@@ -368,6 +368,14 @@ case_vfio_load() { load 8; }
 case_long_vfio_load() { load 180; }
 case_long_vfio_load_group() { load 60 --vfio-backend group; }
 
+# opened PID: the files that a process has open
+opened()
+{
+	for f in /proc/$1/fd/*; do
+		readlink $f
+	done
+}
+
 # What the host cannot do is said.
 case_vfio_refused()
 {
@@ -389,7 +397,7 @@ case_vfio_refused()
 	# somebody else has it
 	bg run -c 1 -m 64 -k "$G/echo.flat" --vfio-pci 00:09.0
 	n=50
-	until readlink /proc/$bg/fd/* | grep -q vfio || [ $n = 0 ]; do
+	until opened $bg | grep -q vfio || [ $n = 0 ]; do
 		n=$((n - 1))
 		usleep 100000
 	done
@@ -398,7 +406,7 @@ case_vfio_refused()
 	kill -TERM $bg
 	bg_end
 	if ! has_iommufd; then
-		bad iommufd run -c 1 -m 64 -k "$G/hello.flat" --vfio-backend iommufd --vfio-pci 00:09.0
+		bad "CDEV.*--vfio-backend group" run -c 1 -m 64 -k "$G/hello.flat" --vfio-backend iommufd --vfio-pci 00:09.0
 	fi
 }
 

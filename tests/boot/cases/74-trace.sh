@@ -94,6 +94,9 @@ traced()
 		'"mmio (read|write)","cat":"exit",.*"device":"[a-z]+' '"ph":"b","name":"read","cat":"blk"' \
 		'"name":"end","cat":"vm",.*"reason":"power-off"'
 	within create-machine populate
+	# behind the bus: which function, and where
+	there '"BAR","cat":"pci",.*"device":"disk d.img","bar":[0-5],"offset":"0x[0-9a-f]+"'
+	within mmio-read BAR
 }
 
 case_trace_linux_vm()
@@ -141,7 +144,7 @@ case_trace_ends()
 	rt run $MACHINE -k nothing --trace failed.json
 	[ $rc = 128 ] || fail "exit code $rc"
 	trace_check failed.json
-	rt run -c 512 -m 64 -k "$G/hello.flat" --trace failed2.json
+	rt run $MACHINE --dev /dev/null -k "$G/hello.flat" --trace failed2.json
 	[ $rc = 128 ] || fail "exit code $rc"
 	trace_check failed2.json
 	there '"layout"'
