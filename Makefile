@@ -183,9 +183,11 @@ test-long:
 	$(Q)sh tests/run.sh --long
 bench:
 	$(Q)sh tests/bench/run.sh
-	$(Q)$(MAKE) --no-print-directory bench-native
+	$(Q)$(MAKE) --no-print-directory bench-native >build/bench/native.txt; rc=$$?; \
+		cat build/bench/native.txt; exit $$rc
 	$(Q)bash tests/bench/io.sh
 	$(Q)bash tests/bench/vfio.sh
+	$(Q)bash tests/bench/report.sh
 bench-io:
 	$(Q)bash tests/bench/io.sh
 bench-vfio:

@@ -10,7 +10,8 @@
 #   LKVM=FILE         an arm64 lkvm: compared as well
 #   REALMTOOL=FILE    another arm64 binary than the one built here
 #
-# Results: build/bench/report.txt, build/bench/raw.txt; logs of the last runs: build/bench/logs.
+# Results: build/bench/report.txt, raw.txt beside it; logs of the last runs: build/bench/logs. "make bench"
+# makes build/bench/report.html of this and the other measurements.
 
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
@@ -91,5 +92,7 @@ fi
 awk -f "$HERE/report.awk" "$out/raw.txt" | tee "$out/report.txt"
 echo
 "$HERE/measure.sh" | tee -a "$out/report.txt"
+echo
+"$HERE/report.sh"
 [ "$rc" = 0 ] || tell "some runs failed: see above, and $out/logs"
 exit "$rc"
