@@ -4,7 +4,7 @@
 # make ARCH=arm64      cross-build a static arm64 binary
 # make run             boot a Debian kernel as a realm in front of you (sets itself up)
 # make test            all tests (sets itself up); make unit: the native ones only
-# make bench, make check, make install, make clean
+# make bench, make check, make install, make deb, make clean
 #
 # Understood from outside: CC, CROSS_COMPILE, ARCH, LIBFDT_DIR (a built libfdt), CFLAGS, LDFLAGS,
 # PREFIX, DESTDIR, STATIC=0|1, WERROR=0|1, V=1.
@@ -67,7 +67,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o)
 LIB := $(O)/librealmtool.a
 BIN := $(O)/realmtool
 
-NO_BUILD := clean check help man run test test-long bench bench-io bench-vfio
+NO_BUILD := clean check help man run test test-long bench bench-io bench-vfio deb
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 include $(O)/config.mk
 endif
@@ -244,9 +244,21 @@ install: all man
 	install -m 644 configs/systemd/realmtool.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/realmtool.conf
 	install -m 644 configs/systemd/vfio.conf $(DESTDIR)$(PREFIX)/share/realmtool/realmtool-vfio.conf
 
+# ---- Debian packages: arm64, static, and the native tools for another machine -------------------
+# Neither root nor debhelper; what is built already is not built again.
+DEB_ARCHS := arm64 $(filter-out arm64,$(HOST_ARCH))
+
+.PHONY: deb
+deb: man
+	$(Q)for a in $(DEB_ARCHS); do \
+		$(MAKE) --no-print-directory ARCH=$$a && \
+		packaging/mkdeb $(VERSION) $$(echo $$a | sed s/x86_64/amd64/) \
+			build/$$a/realmtool build/deb || exit; \
+	done
+
 .PHONY: clean
 clean:
-	rm -rf build/$(ARCH) build/*-asan build/man build/only-libfdt build/check build/test \
+	rm -rf build/$(ARCH) build/*-asan build/man build/deb build/only-libfdt build/check build/test \
 		realmtool lkvm
 
 .PHONY: help

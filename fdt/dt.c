@@ -231,8 +231,8 @@ static void add_flash(struct dtw *w, const struct dt_machine *m)
 }
 
 /*
- * The power button: nodes and names as QEMU has them in its machine virt, so what finds that one finds
- * this one. PrimeCell devices have a clock (Linux, bindings/gpio/pl061-gpio.yaml).
+ * The power button: nodes and names as QEMU has them in its machine virt, so what finds that one
+ * finds this one. PrimeCell devices have a clock (Linux, bindings/gpio/pl061-gpio.yaml).
  */
 static void add_power_button(struct dtw *w)
 {

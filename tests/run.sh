@@ -177,6 +177,8 @@ stage "measurements recomputed" tests/measure/run.sh
 stage "token, checked by openssl" tests/token/check.sh \
 	"build/$(uname -m | sed s/aarch64/arm64/)-asan/tests/unit/test_token" ./realmtool
 stage "manual pages" manuals
+stage "shell completion" bash tests/completion.sh ./realmtool
+stage "examples of the manuals" bash tests/man.sh ./realmtool
 stage "make install" installed
 if [ -z "$long" ]; then
 	# a limit that slow machines keep, too

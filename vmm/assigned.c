@@ -10,6 +10,8 @@
 #include "vmm/core/log.h"
 #include "vmm/machine.h"
 
+#define SMALL_POOL	(2 * SZ_1M)	/* as for network devices, dev_net.c */
+
 /* ---- the host's ends ------------------------------------------------------------------------- */
 
 int assigned_open(const struct vm_config *c, const struct vfio_sys *sys, struct assigned *a,
@@ -174,6 +176,10 @@ int assigned_make(struct machine *m, struct err *e)
 	if (!env.map_bar)
 		log_info("registers of assigned devices are reached by exits: this realm's host maps no "
 			 "device memory");
+	if (realm_is_realm(&m->realm) && config_bounce_pool(m->cfg) <= SMALL_POOL)
+		log_warning("assigned devices: the guest bounces all of their DMA through a pool of only %"
+			    PRIu64 " KiB, and some guests come to a halt; give it more with --swiotlb 64",
+			    config_bounce_pool(m->cfg) / 1024);
 	m->assigned_kvm = vfio_tell_kvm(a->vfio, &m->kvm);
 	ret = make_dma(m, e);
 	for (; !ret && m->nr_assigned < a->nr; m->nr_assigned += !ret) {

@@ -34,6 +34,15 @@ bool config_pci(const struct vm_config *c)
 	       (c->transport == TRANSPORT_AUTO && c->irqchip == IRQCHIP_GICV3_ITS);
 }
 
+uint64_t config_bounce_pool(const struct vm_config *c)
+{
+	if (c->swiotlb_mib)
+		return c->swiotlb_mib * SZ_1M;
+	if (c->mem_base + c->mem <= 4 * SZ_1G)
+		return MAX(c->mem / 1024, 256 * UINT64_C(1024));
+	return 64 * SZ_1M;
+}
+
 void config_free(struct vm_config *c)
 {
 	config_free_devices(c);

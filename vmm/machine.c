@@ -192,20 +192,10 @@ static int add_virtio(struct machine *m, struct virtio_dev *dev, struct err *e)
 	return ret;
 }
 
-/*
- * The bounce pool of a Linux guest is 64 MiB, or what --swiotlb says. But Linux 7.3 was seen to
- * take RAM / 1024 where all RAM lies below 4 GiB (256 KiB at least). No request may be larger than
- * half of it.
- */
+/* No request may be larger than half of the bounce pool. */
 static uint32_t max_request(const struct vm_config *c)
 {
-	uint64_t pool = 64 * SZ_1M;
-
-	if (c->swiotlb_mib)
-		pool = c->swiotlb_mib * SZ_1M;
-	else if (c->mem_base + c->mem <= 4 * SZ_1G)
-		pool = MAX(c->mem / 1024, 256 * UINT64_C(1024));
-	return MIN(pool / 2, 16 * SZ_1M);
+	return MIN(config_bounce_pool(c) / 2, 16 * SZ_1M);
 }
 
 /*

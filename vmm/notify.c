@@ -11,7 +11,7 @@
 
 #include "vmm/core/log.h"
 
-#define SEND_TIMEOUT_S	1	/* the queue of a manager that does not read is not waited for longer */
+#define SEND_TIMEOUT_S	1	/* a manager that does not read is not waited for */
 #define NSEC_PER_USEC	1000
 
 /* sd_notify(3): an absolute path, or an abstract name behind "@". */
@@ -44,7 +44,8 @@ static void read_watchdog(struct notify *n)
 		return;
 	errno = 0;
 	val = strtoull(usec, &end, 10);
-	if (errno || end == usec || *end || usec[0] == '-' || !val || val > INT64_MAX / NSEC_PER_USEC)
+	if (errno || end == usec || *end || usec[0] == '-' || !val ||
+	    val > INT64_MAX / NSEC_PER_USEC)
 		log_warning("WATCHDOG_USEC=%.40s is not a time", usec);
 	else
 		n->watchdog_ns = val * NSEC_PER_USEC;

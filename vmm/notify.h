@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a service manager is told (sd_notify(3)): lines of NAME=VALUE in a datagram to the socket that
- * NOTIFY_SOCKET names. Main thread only.
+ * What a service manager is told (sd_notify(3)): lines of NAME=VALUE in a datagram to the socket
+ * that NOTIFY_SOCKET names. Main thread only.
  */
 #ifndef VMM_NOTIFY_H
 #define VMM_NOTIFY_H

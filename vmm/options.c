@@ -859,7 +859,7 @@ static const struct opt options[] = {
 		  "without --power-button nobody does.",
 	  .parse = opt_uint, TO(stop_timeout), .max = 86400, .def = "30" },
 	{ .name = "ready", .group = G_RUNNING, .arg = "WHEN", .key = "run.ready",
-	  .help = "when the guest is up: console, line:REGEX and others",
+	  .help = "when the guest is up: console, line:REGEX, boot",
 	  .text = "What a service manager is told (READY=1 at NOTIFY_SOCKET), and the log at level "
 		  "info. console (the default): when there is a first line on its console. "
 		  "line:REGEX: when a line, or what there is of the last one, matches this extended "

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * When is a guest up? When it has written a line on its console, one that matches, or has said so on
- * a vsock port (READY=1 in a line, as systemd says it to vmm.notify_socket).
+ * When is a guest up? When it has written a line on its console, one that matches, or has said so
+ * on a vsock port (READY=1 in a line, as systemd says it to vmm.notify_socket).
  */
 #ifndef VMM_READY_H
 #define VMM_READY_H

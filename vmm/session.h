@@ -90,7 +90,7 @@ int session_measure(struct session *s, struct measurement *m, struct err *e);
  */
 unsigned int session_stop(struct session *s, int sig, bool now);
 
-/** session_notify_open() - find a service manager, and look when the guest is up; the loop exists */
+/** session_notify_open() - find a service manager, look when the guest is up; after loop_init() */
 int session_notify_open(struct session *s, struct err *e);
 /** session_notify_close() - @ret, @e: of session_run(); also after session_notify_open() failed */
 void session_notify_close(struct session *s, int ret, const struct err *e);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* The end of a session that somebody outside of the guest asks for, and what a service manager sees. */
+/* The end of a session that somebody outside wants, and what a service manager sees of it. */
 #include <signal.h>
 #include <string.h>
 
@@ -83,7 +83,7 @@ unsigned int session_stop(struct session *s, int sig, bool now)
 	return (s->stop.force_ns - loop_now() + NSEC_PER_SEC - 1) / NSEC_PER_SEC;
 }
 
-/* ---- the service manager ----------------------------------------------------------------------- */
+/* ---- the service manager ---------------------------------------------------------------------*/
 
 static void on_watchdog(struct loop_timer *t)
 {

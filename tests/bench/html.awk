@@ -70,7 +70,7 @@ function figure(x)
 # A step of the axis: 1, 2 or 5 times a power of ten, about five of them up to @max.
 function tick(max,    p, m)
 {
-	p = 10 ^ int(log(max / 5) / log(10) - (max < 5))
+	p = 10 ^ int(log(max / 5) / log(10) - (max < 5 ? 1 : 0))
 	m = max / 5 / p
 	return p * (m <= 1 ? 1 : m <= 2 ? 2 : m <= 5 ? 5 : 10)
 }
@@ -145,7 +145,7 @@ function bar_add(text, class, value)
 {
 	bar_text[++nr_bars] = text
 	bar_class[nr_bars] = class
-	bar_value[nr_bars] = value
+	bar_value[nr_bars] = value + 0		# not as text
 }
 
 function bars(title, unit,    i, max, y, height, rows)

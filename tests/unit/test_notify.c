@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * What a service manager sees of a guest's life, on the model of KVM: readiness, watchdog, the end by
- * the power button and by force; the log's other forms.
+ * What a service manager sees of a guest's life, on the model of KVM: readiness, watchdog, the end
+ * by the power button and by force; the log's other forms.
  */
 #include "tests/unit/unit.h"
 
@@ -422,7 +422,7 @@ static void watchdog(void **state)
 			setenv("WATCHDOG_PID", pid, 1);
 		fake_set_guest(0, lives, NULL);
 		assert_int_equal(run(), 0);
-		/* twice in the time that it must not be silent: 8 times in 400 ms, on a busy machine less */
+		/* twice in that time: 8 times in 400 ms, on a busy machine less */
 		if (t[i].fed)
 			assert_in_range(count("WATCHDOG=1"), 3, 12);
 		else
@@ -624,7 +624,8 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(ready_first_line), T(ready_not), T(ready_regex), T(ready_boot_only), T(ready_vsock),
+		T(ready_first_line), T(ready_not), T(ready_regex), T(ready_boot_only),
+		T(ready_vsock),
 		T(failure), T(nobody_there), T(watchdog), T(button), T(button_held), T(no_time),
 		T(no_button), T(priorities), T(json),
 	};

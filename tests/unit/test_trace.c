@@ -14,9 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/fakekvm/harness.h"
+#include "tests/unit/mkimage.h"
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
 #include "vmm/core/trace.h"
+#include "vmm/session.h"
 
 #define EVENTS_MAX 400000
 
@@ -25,7 +28,7 @@ static const struct trace_kind full = {
 	.cat = "test", .text = "text", .arg = { "number", "#address", "third" },
 };
 
-/* ---- a strict reader of JSON (RFC 8259), for arrays of objects ---------------------------------- */
+/* ---- a strict reader of JSON (RFC 8259), for arrays of objects ------------------------------ */
 
 struct event {
 	char ph[4], name[64], cat[32], id[24], args[256];
@@ -551,6 +554,86 @@ static void killed(void **state)
 	assert_int_equal(count("i", "mark"), 1);
 }
 
+/* ---- a machine on the model of KVM ----------------------------------------------------------- */
+
+static enum realm_mode mode;
+
+static void guest(struct fake_cpu *c, void *ctx)
+{
+	unsigned int *boots = ctx;
+
+	fake_write(c, MAP_UART_BASE | (mode == MODE_PLAIN ? 0 : UINT64_C(1) << 32), 'x', 1);
+	if (++*boots == 1)
+		fake_system_reset(c);
+	else
+		fake_poweroff(c);
+}
+
+static int run(struct vm_config *cfg, struct err *e)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), in = dup(STDIN_FILENO);
+	int to = dup(STDOUT_FILENO), ret;
+
+	fflush(stdout);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	capture_begin();		/* what is logged */
+	ret = session_run(cfg, &fake_sys, e);
+	capture_end();
+	dup2(in, STDIN_FILENO);
+	dup2(to, STDOUT_FILENO);
+	close(in);
+	close(to);
+	close(null);
+	return ret;
+}
+
+static void machine(void **state)
+{
+	struct blob kernel = mk_flat(10000);
+	struct vm_config cfg;
+	struct err e;
+
+	(void)state;
+	config_defaults(&cfg);
+	cfg.cpus = 1;
+	cfg.mem = 64 * SZ_1M;
+	cfg.kernel = (char *)mk_file(kernel);
+	cfg.trace = path;
+	blob_free(&kernel);
+	for (mode = MODE_PLAIN; mode <= MODE_EMULATED; mode++) {
+		const struct event *run_span, *exit;
+		unsigned int boots = 0;
+
+		cfg.mode = mode;
+		fake_reset(&fake_linux_7_3);
+		fake_set_guest(0, guest, &boots);
+		assert_int_equal(run(&cfg, &e), 0);
+		assert_false(trace_on());
+		read_trace(path);
+		assert_int_equal(lost(), 0);
+		assert_int_equal(count("X", "run"), 2);
+		assert_int_equal(count("X", "mmio write"), 2);
+		assert_int_equal(count("i", "first KVM_RUN"), 2);
+		assert_int_equal(count("i", "reset"), 1);
+		assert_int_equal(count("X", "hypercall"), mode == MODE_PLAIN ? 0 : 2);
+		exit = find("X", "mmio write");
+		run_span = find("X", "run");
+		assert_string_equal(exit->args, "{\"device\":\"uart0\",\"vcpu\":0,"
+				    "\"address\":\"0x1000000\",\"bytes\":1}");
+		assert_true(exit->ts >= run_span->ts);
+		assert_int_not_equal(exit->tid, run_span->tid);
+		if (mode == MODE_EMULATED)
+			assert_int_equal(count("X", "PSCI_SYSTEM_OFF") +
+					 count("X", "PSCI_SYSTEM_RESET"), 2);
+	}
+	/* a launch that fails, here and there */
+	cfg.kernel = "/nowhere/kernel";
+	assert_true(run(&cfg, &e) < 0);
+	read_trace(path);
+	mk_file_cleanup();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -563,6 +646,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(full_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed, setup, teardown),
+		cmocka_unit_test_setup_teardown(machine, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

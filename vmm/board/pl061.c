@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * PL061 (PrimeCell General Purpose Input/Output, Arm DDI 0190B). Offsets and reset values: table 3-1,
+ * PL061 (PrimeCell General Purpose Input/Output, Arm DDI 0190B). Offsets: table 3-1,
  * the rules of interrupts: section 3.3 and figure 2-3.
  */
 #include "vmm/board/pl061.h"
