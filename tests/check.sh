@@ -139,7 +139,7 @@ check_door()
 # 100 columns, in scripts 125. A row of a table cannot be broken; a message is not cut in two.
 check_lines()
 {
-	files '\.(c|h|S|lds|in|[1-9]|md|sh)$|^Makefile$|^\.ci/run$|^tests/.*/[a-z0-9-]+$' |
+	files '\.(c|h|S|lds|in|[1-9]|md|sh|bash|zsh|fish)$|^Makefile$|^\.ci/run$|^tests/.*/[a-z0-9-]+$' |
 		while read -r f; do
 		expand "$f" | awk -v f="$f" '
 			BEGIN { max = f ~ /\.(c|h|S|lds|in|[1-9]|md)$/ ? 100 : 125 }
@@ -171,7 +171,7 @@ scripts()
 {
 	files . | while read -r f; do
 		case $f in
-		*.sh) echo "$f" ;;
+		*.sh | *.bash) echo "$f" ;;
 		*) head -n 1 "$f" | grep -qE '^#! ?/bin/(ba)?sh' && echo "$f" ;;
 		esac
 	done

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Runs the examples of the manual pages.
+# Runs the examples of the manual pages, and the shell commands of the guides in docs.
 #
 #   man.sh PROGRAM [PAGE...]        those that need no guest, in a folder with made-up files; "run" is
 #                                   checked as far as its options go, for there may be no KVM
@@ -10,7 +10,7 @@
 #
 # A comment in front of an example, in the page's source, says what is special:
 #
-#   .\" exit N          it ends with N
+#   .\" exit N          it ends with N (in docs/*.md: <!-- exit N -->)
 #   .\" guest           it needs a guest: run with --guest only
 #   .\" for ever        as "guest", and it goes on until it is stopped
 #   .\" file NAME       it is no command but the contents of a file; config files are checked
@@ -25,7 +25,7 @@ guest=
 program=$(realpath "${1:?}") || exit 1
 shift
 top=$(dirname "$(realpath "$0")")/..
-[ $# -gt 0 ] || set -- "$top"/man/*.[157] "$top"/man/*.in
+[ $# -gt 0 ] || set -- "$top"/man/*.[157] "$top"/man/*.in "$top"/docs/*.md
 passed=0 failed=0 skipped=0
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
@@ -34,6 +34,7 @@ mkdir -p "$dir/bin" "$dir/examples" "$dir/work" "$dir/home" "$dir/run"
 # PAGE-N.sh for each example of a page, and what is special in PAGE-N.note
 extract()
 {
+	case $1 in *.md) extract_md "$1"; return ;; esac
 	awk -v out="$dir/examples/$(basename "$1" .in)" '
 		function plain(s) {
 			gsub(/\\-/, "-", s); gsub(/\\&/, "", s); gsub(/\\e/, "\\", s)
@@ -52,6 +53,23 @@ extract()
 		}
 		in_block { print plain($0) > (file ".sh"); next }
 		/^\.Dl / { n++; print plain(substr($0, 5)) > (out "-" n ".sh"); print note > (out "-" n ".note"); note = "" }
+	' "$1"
+}
+
+# the same for the shell commands of a guide; the comment is one of HTML
+extract_md()
+{
+	awk -v out="$dir/examples/$(basename "$1")" '
+		/^<!-- / && !in_block { note = substr($0, 6, length($0) - 9); next }
+		/^```sh$/ { n++; in_block = 1; file = out "-" n; next }
+		/^```$/ && in_block {
+			in_block = 0
+			print note > (file ".note")
+			close(file ".sh"); close(file ".note")
+			note = ""
+			next
+		}
+		in_block { print > (file ".sh") }
 	' "$1"
 }
 
@@ -85,7 +103,7 @@ run_example()
 	exit\ *) want=${2#exit } ;;
 	'for ever') want=124 limit=5 ;;
 	esac
-	shell=sh
+	shell="sh"
 	[ "$2" != bash ] || shell=bash
 	timeout $limit $shell -e "$1" >"$dir/log" 2>&1 </dev/null
 	rc=$?

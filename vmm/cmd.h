@@ -31,6 +31,7 @@ struct cmd_ctx {
  * @options: prints its options; NULL: it has none
  * @fn:      runs it with the words behind its name; NULL: not in this version
  * @instead: if @fn is NULL: what to do now
+ * @title:   heading of it and what follows in the list of commands; NULL: as before
  */
 struct cmd {
 	const char *name;
@@ -38,6 +39,7 @@ struct cmd {
 	int (*fn)(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
 	const char *instead;
 	int (*options)(const struct cmd_ctx *cx, bool full, struct err *e);
+	const char *title;
 };
 
 extern const struct cmd commands[];

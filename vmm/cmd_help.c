@@ -9,10 +9,13 @@
 
 void cmd_help_commands(const struct cmd_ctx *cx, FILE *f)
 {
-	fprintf(f, "usage: %s COMMAND [OPTIONS]\n\nCommands\n", cx->prog);
-	for (const struct cmd *c = commands; c->name; c++)
+	fprintf(f, "usage: %s COMMAND [OPTIONS]\n", cx->prog);
+	for (const struct cmd *c = commands; c->name; c++) {
+		if (c->title)
+			fprintf(f, "\n%s\n", c->title);
 		if (c->fn)
-			fprintf(f, "  %-9s %s\n", c->name, c->help);
+			fprintf(f, "  %-11s %s\n", c->name, c->help);
+	}
 	fprintf(f,
 		"\nExamples\n"
 		"  %s run --realm=emulated -k Image -i initrd -p console=ttyS0\n"

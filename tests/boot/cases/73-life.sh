@@ -154,6 +154,28 @@ case_notify()
 	grep -q '^STATUS=.*ealm' "$T/told" || fail "the manager is told: $(tail -n 1 "$T/told")"
 }
 
+# the guest says it itself, to realmtool's own vsock and to the host kernel's
+notify_vsock()
+{
+	manager
+	# shellcheck disable=SC2046
+	bg run $(mode "$1") -c 2 -m 512 --vsock "$2" --ready vsock:1234 -k "$KERNEL" -i "$TOP/initrd" \
+		-p "console=ttyS0 panic=-1 quiet rt.test=power rt.what=ready"
+	await 'RT: ready' 60
+	await '^READY=1' 20 "$T/told"
+	bg_end 60
+	[ "$rc" = 0 ] || fail "exit code $rc: $(tail -n 1 "$T/err")"
+	wait "$manager"
+	[ ! -e v.sock_1234 ] || fail "the socket is still there"
+}
+case_notify_vsock() { notify_vsock realm 3,path=v.sock; }
+case_notify_vsock_kernel()
+{
+	modprobe vhost_vsock 2>/dev/null
+	[ -e /dev/vhost-vsock ] || skip "this host has no vhost-vsock"
+	notify_vsock vm 3
+}
+
 # one object a line on stderr, nothing else; what the guest says is untouched
 case_log_json()
 {

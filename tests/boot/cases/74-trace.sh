@@ -150,7 +150,7 @@ case_trace_ends()
 	there '"layout"'
 	rt run --realm=emulated $MACHINE -k "$G/hello.flat" --trace failed3.json \
 		--expect-rim 0000000000000000000000000000000000000000000000000000000000000000
-	[ $rc = 128 ] || fail "exit code $rc"
+	[ $rc = 3 ] || fail "exit code $rc"
 	trace_check failed3.json
 	there '"measure"'
 	bad '--trace /nowhere/t: No such file' run $MACHINE -k "$G/hello.flat" --trace /nowhere/t
@@ -204,7 +204,7 @@ case_trace_net()
 case_vfio_trace()
 {
 	in_vfio_bed
-	vfio 00:10.0
+	vfio 10.0
 	rt run --realm=emulated -c 1 -m 64 -k "$G/edu.flat" --vfio-pci 00:10.0 --trace t.json
 	trace_check t.json
 	there '"map","cat":"dma",.*"iova":"0x[0-9a-f]+","bytes":[0-9]+,"error":0' '"unmap","cat":"dma"'
