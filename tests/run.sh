@@ -179,7 +179,9 @@ stage "token, checked by openssl" tests/token/check.sh \
 stage "manual pages" manuals
 stage "shell completion" bash tests/completion.sh ./realmtool
 stage "examples of the manuals" bash tests/man.sh ./realmtool
+stage "help, errors, colour" sh tests/terminal.sh ./realmtool
 stage "make install" installed
+stage "Debian packages" bash tests/deb.sh
 if [ -z "$long" ]; then
 	# a limit that slow machines keep, too
 	stage "boot tests" tests/boot/run --timeout 1800

@@ -142,5 +142,9 @@ int cmd_main(int argc, char **argv, struct err *e)
 		return -EINVAL;
 	if (!c->fn)
 		return cmd_refuse(c, e);
+	/* also where there are no options to look through */
+	if (argc == 3 && (!strcmp(argv[2], "--help") || (!c->options && !strcmp(argv[2], "-h"))))
+		return c->options ? c->options(&cx, false, e) :
+				    cmd_help(&cx, c->fn == cmd_help ? 0 : 1, argv + 1, e);
 	return c->fn(&cx, argc - 2, argv + 2, e);
 }

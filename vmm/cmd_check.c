@@ -8,6 +8,7 @@
 #include "vmm/config.h"
 #include "vmm/core/err.h"
 #include "vmm/core/json.h"
+#include "vmm/core/log.h"
 #include "vmm/options.h"
 
 #define COLUMNS		100
@@ -58,9 +59,12 @@ static void wrapped(FILE *f, int column, const char *text)
 	putc('\n', f);
 }
 
+/* What is missing catches the eye on a terminal. */
 static void line(FILE *f, const char *mark, const char *name, const char *text)
 {
-	fprintf(f, "  %-5s %-17s ", mark, name);
+	bool red = !strcmp(mark, check_mark_name(CHECK_MISSING)) && log_color(fileno(f));
+
+	fprintf(f, "  %s%-5s%s %-17s ", red ? LOG_RED : "", mark, red ? LOG_PLAIN : "", name);
 	wrapped(f, TEXT_COLUMN, text);
 }
 

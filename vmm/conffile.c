@@ -411,7 +411,7 @@ out:
 
 static int load_file(struct conf *f, const char *path, struct err *e)
 {
-	char *text;
+	char *text = NULL;
 	size_t len;
 	int ret = read_file(path, &text, &len, e);
 

@@ -124,23 +124,40 @@ static void emit_json(int level, const char *text)
 		return;
 }
 
+bool log_color(int fd)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(fd) && !(no && *no) && term && strcmp(term, "dumb");
+}
+
+/* Of the words "Error:" and "Warning:"; the text is as it is everywhere. */
+static const char *color_of(int level)
+{
+	if (level > LOG_WARNING || !log_color(STDERR_FILENO))
+		return "";
+	return level == LOG_WARNING ? LOG_YELLOW : LOG_RED;
+}
+
 static void emit(int level, const char *text)
 {
+	const char *color = color_of(level);
 	char line[1200];
-	int n;
+	int n, begin;
 
 	if (atomic_load(&as_json)) {
 		emit_json(level, text);
 		return;
 	}
 	erase_status();
-	n = snprintf(line, sizeof(line) - 2, "%s%s%s",
-		     atomic_load(&to_journal) ? levels[level - LOG_FATAL].priority : "",
-		     levels[level - LOG_FATAL].prefix, text);
+	begin = snprintf(line, sizeof(line), "%s%s%s%s",
+			 atomic_load(&to_journal) ? levels[level - LOG_FATAL].priority : "", color,
+			 levels[level - LOG_FATAL].prefix, *color ? LOG_PLAIN : "");
+	n = snprintf(line + begin, sizeof(line) - 2 - begin, "%s", text);
 	if (n < 0)
 		return;
-	n = MIN((size_t)n, sizeof(line) - 3);
-	for (int i = 0; i < n; i++)	/* file names and guest strings may hold escapes */
+	n = MIN((size_t)(begin + n), sizeof(line) - 3);
+	for (int i = begin; i < n; i++)	/* file names and guest strings may hold escapes */
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = '?';
 	if (atomic_load(&raw_terminal))

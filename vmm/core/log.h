@@ -57,6 +57,16 @@ void log_msg(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_fatal(const struct err *e);
 
 /**
+ * log_color() - may what goes to this descriptor be coloured?
+ *
+ * On a terminal that is not dumb, unless NO_COLOR is set and not empty (no-color.org).
+ */
+bool log_color(int fd);
+#define LOG_RED		"\33[31m"
+#define LOG_YELLOW	"\33[33m"
+#define LOG_PLAIN	"\33[m"
+
+/**
  * log_status() - show how far something is, in a line that the next call or message replaces
  * @fmt: NULL: away with it. Nothing is shown if stderr is no terminal
  */

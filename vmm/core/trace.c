@@ -452,6 +452,7 @@ void trace_close(void)
 	flush();
 	if (out.missing)
 		log_warning("--trace: %s lacks %" PRIu64 " events: they came faster than they "
-			    "could be written, or it would have become too large", out.path, out.missing);
+			    "could be written, or it would have become too large",
+			    out.path, out.missing);
 	release();
 }
