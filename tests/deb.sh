@@ -39,6 +39,7 @@ if [ $# = 0 ]; then
 fi
 
 for deb in "$(realpath "$1")"/realmtool_"${version}"_*.deb; do
+	[ -e "$deb" ] || { : >"$dir/log"; result 1 "a package is there"; break; }
 	name=$(basename "$deb")
 	arch=${name##*_}
 	arch=${arch%.deb}

@@ -412,7 +412,7 @@ out:
 static int load_file(struct conf *f, const char *path, struct err *e)
 {
 	char *text = NULL;
-	size_t len;
+	size_t len = 0;
 	int ret = read_file(path, &text, &len, e);
 
 	if (ret < 0)
