@@ -280,8 +280,8 @@ bool config_pci(const struct vm_config *c);
 /**
  * config_bounce_pool() - bytes of a Linux guest's bounce pool in a realm (swiotlb)
  *
- * 64 MiB, or what --swiotlb says. But Linux 7.3 was seen to take RAM / 1024 where all RAM lies below
- * 4 GiB (256 KiB at least).
+ * 64 MiB, or what --swiotlb says. But Linux 7.3 was seen to take RAM / 1024 where all RAM lies
+ * below 4 GiB (256 KiB at least).
  */
 uint64_t config_bounce_pool(const struct vm_config *c);
 /** config_free_devices() - free what the options of devices allocated */

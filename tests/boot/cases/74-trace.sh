@@ -39,8 +39,10 @@ trace_check()
 		[ "$(tail -n 2 $f | head -n 1 | grep -c '},$')" = 0 ] || fail "$f: a comma before the end"
 		sed '1d;$d' $f | sed '$s/$/,/' >lines
 	fi
-	bad=$(grep -vE '^\{"ph":"(M|X|i|b|e)","name":"[^"\\]*"(,"cat":"[a-z]*")?,"pid":[0-9]+,"tid":[0-9]+(,"id":"0x[0-9a-f]+")?(,"ts":[0-9]+\.[0-9]{3})?(,"dur":[0-9]+\.[0-9]{3})?(,"s":"t")?(,"args":\{("[a-z0-9]+":([0-9]+|"([^"\\]|\\.)*"),?)*\})?\},$' lines |
-		head -n 1)
+	event='^\{"ph":"(M|X|i|b|e)","name":"[^"\\]*"(,"cat":"[a-z]*")?,"pid":[0-9]+,"tid":[0-9]+'
+	event="$event"'(,"id":"0x[0-9a-f]+")?(,"ts":[0-9]+\.[0-9]{3})?(,"dur":[0-9]+\.[0-9]{3})?'
+	event="$event"'(,"s":"t")?(,"args":\{("[a-z0-9]+":([0-9]+|"([^"\\]|\\.)*"),?)*\})?\},$'
+	bad=$(grep -vE "$event" lines | head -n 1)
 	[ -z "$bad" ] || fail "$f: no event: $bad"
 	spans $f >"$T/spans"
 	awk '

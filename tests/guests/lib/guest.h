@@ -269,7 +269,7 @@ static inline void irqs_off(void)
 /* the first LPI */
 #define FIRST_LPI	8192UL
 
-/** its_init() - events 0 to @nr - 1 (16 at most) of a device are LPIs from FIRST_LPI on, on CPU 0 */
+/** its_init() - events 0 to @nr - 1 (at most 16) of a device are LPIs from FIRST_LPI on, CPU 0 */
 bool its_init(u64 devid, unsigned int nr);
 /** its_doorbell() - where messages are written to, canonical */
 u64 its_doorbell(void);
