@@ -371,6 +371,14 @@ static bool is_macvtap(int fd)
 	return !fstat(fd, &st) && st.st_rdev != makedev(10, 200);
 }
 
+int netif_fd_given(int fd, struct err *e)
+{
+	if (fcntl(fd, F_GETFD) >= 0)
+		return 0;
+	return err_set(e, -errno, "network: descriptor %d was not handed over: open the tap in the "
+		       "program that starts this one, and leave it open", fd);
+}
+
 int netif_tap_fd(int fd, struct netif **out, struct err *e)
 {
 	struct ifreq ifr = {0};
@@ -378,10 +386,10 @@ int netif_tap_fd(int fd, struct netif **out, struct err *e)
 	int ret, flags;
 
 	*out = NULL;
+	ret = netif_fd_given(fd, e);
+	if (ret < 0)
+		return ret;
 	flags = fcntl(fd, F_GETFL);
-	if (flags < 0)
-		return err_set(e, -errno, "network: descriptor %d was not handed over: open the tap in "
-			       "the program that starts this one, and leave it open", fd);
 	ret = do_ioctl(fd, TUNGETIFF, &ifr);
 	if (ret < 0)
 		return err_set(e, ret == -ENOTTY ? -EINVAL : ret, "network: descriptor %d is no tap: "

@@ -93,6 +93,11 @@ struct netif_tap_cfg {
  */
 int netif_tap_open(const struct netif_tap_cfg *cfg, struct netif **out, struct err *e);
 
+/**
+ * netif_fd_given() - was there a descriptor of this number when the program started?
+ * To be asked before anything is opened, which might take the number. Return: 0, -EBADF.
+ */
+int netif_fd_given(int fd, struct err *e);
 /** netif_tap_fd() - take an open descriptor of a tap or macvtap; it is closed with @out only */
 int netif_tap_fd(int fd, struct netif **out, struct err *e);
 

@@ -359,6 +359,16 @@ static int net_make(struct machine *m, struct device_host *h, const struct virti
 	return virtio_net_new(env, &cfg, out, e);
 }
 
+int net_fds_given(const struct vm_config *c, struct err *e)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < c->nr_nets && !ret; i++)
+		if (c->net[i].mode == NET_FD)
+			ret = netif_fd_given(c->net[i].fd, e);
+	return ret;
+}
+
 const struct device_kind device_net = {
 	.name = "network",
 	.io = true,

@@ -71,6 +71,8 @@ int devices_start(const struct vm_config *c, struct device_host *hosts, unsigned
 /** devices_close() - close them all; a NULL array is fine */
 void devices_close(struct device_host *hosts, unsigned int nr);
 
+/** net_fds_given() - descriptors that --network fd=N names are open; before anything else is */
+int net_fds_given(const struct vm_config *c, struct err *e);
 /** disks_resize() - files behind the disks of a machine may have other sizes now; main thread */
 void disks_resize(struct machine *m);
 

@@ -545,7 +545,9 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 	int ret;
 
 	raise_file_limit();
-	ret = c->trace ? trace_open(c->trace, c->name, e) : 0;
+	ret = net_fds_given(c, e);
+	if (!ret && c->trace)
+		ret = trace_open(c->trace, c->name, e);
 	if (ret < 0)
 		return ret;
 	ret = open_files(&s, e);

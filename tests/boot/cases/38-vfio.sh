@@ -218,8 +218,13 @@ case_vfio_realm()
 case_vfio_vm()
 {
 	in_vfio_bed
-	assigned vm msix '08.0 09.0 0a.0 0b.0' table,apart,$NICS --vfio-backend group
+	assigned vm msix '08.0 09.0 0a.0 0b.0' table,apart,$NICS --vfio-backend group \
+		--pci-mem64 1G
 	used type1
+	# their BARs are of 64 bits, and the window begins at 4 GiB
+	for w in table apart; do
+		[ $(($(got bar_$w))) -ge $((1 << 32)) ] || fail "$w: BAR at $(got bar_$w)"
+	done
 }
 # without an ITS the wires interrupt
 case_vfio_realm_intx()
