@@ -52,14 +52,14 @@ buses()
 case_long_pci_linux_vm_1cpu() { buses vm 1 ITS-PCI-MSIX-0000:00:02.0; }
 case_long_pci_linux_vm_2cpu() { buses vm 2 ITS-PCI-MSIX-0000:00:02.0; }
 case_long_pci_linux_realm_1cpu() { buses realm 1 ITS-PCI-MSIX-0000:00:02.0; }
-case_pci_linux_realm_2cpu() { buses realm 2 ITS-PCI-MSIX-0000:00:02.0; }
+case_long_pci_linux_realm_2cpu() { buses realm 2 ITS-PCI-MSIX-0000:00:02.0; }
 # no ITS: INTx, SPI 66 of device 2, which is interrupt 98
-case_pci_linux_strict() { buses strict 2 'GICv3 98 Level'; }
+case_long_pci_linux_strict() { buses strict 2 'GICv3 98 Level'; }
 case_long_pci_linux_vm_intx() { buses vm 2 'GICv3 98 Level' --irqchip gicv3; }
 case_pci_linux_realm_intx() { buses realm 2 'GICv3 98 Level' --irqchip gicv3; }
 
 # 40 disks share 20 devices of the bus; the guest names them in the order of the command line
-case_pci_linux_40_disks()
+case_long_pci_linux_40_disks()
 {
 	MACHINE='-c 2 -m 512'
 	i=0

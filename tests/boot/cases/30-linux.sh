@@ -25,14 +25,14 @@ boots()
 }
 
 case_long_linux_vm_1cpu() { boots vm 1; }
-case_linux_vm_4cpu() { boots vm 4; }
+case_long_linux_vm_4cpu() { boots vm 4; }
 case_long_linux_realm_1cpu() { boots realm 1; }
 case_linux_realm_4cpu() { boots realm 4; }
 case_long_linux_strict() { boots strict 2; }
 # Only the image and the end of RAM, where Linux puts its first page tables, are RAM at the start.
 case_linux_strict_ripas() { boots strict 2 --ripas-ram 0x9f000000+16M; }
 case_long_linux_vm_gicv3() { other_gic vm; }
-case_linux_realm_gicv3() { other_gic realm; }
+case_long_linux_realm_gicv3() { other_gic realm; }
 # no ITS, and an entropy device
 other_gic()
 {
@@ -145,7 +145,7 @@ case_linux_virtio_console()
 	done
 }
 
-case_linux_vm_reset() { resets vm; }
+case_long_linux_vm_reset() { resets vm; }
 case_linux_realm_reset() { resets realm; }
 resets()
 {

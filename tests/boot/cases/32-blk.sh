@@ -59,7 +59,7 @@ parts()
 case_long_blk_vm_queues() { parts vm '' ''; }
 case_long_blk_realm_queues() { parts realm '' ''; }
 case_long_blk_vm_queues_packed() { parts vm '' --virtio-ring packed; }
-case_blk_realm_queues_packed() { parts realm ,queues=2 --virtio-ring packed; }
+case_long_blk_realm_queues_packed() { parts realm ,queues=2 --virtio-ring packed; }
 
 # the guest's discard frees blocks of the file
 case_blk_discard()

@@ -92,7 +92,7 @@ rss()
 }
 
 # 256 MiB of what the guest has touched go back to the host, and it tells of its memory
-case_small_balloon()
+case_long_small_balloon()
 {
 	small vm balloon --balloon=256M,stats=1 --debug
 	await "RT: touched" 60

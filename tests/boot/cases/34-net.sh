@@ -70,7 +70,7 @@ start_net()
 }
 
 case_long_net_tap_vm() { MACHINE='-c 1 -m 512'; tap vm 1; }
-case_net_tap_vm_mq() { MACHINE='-c 2 -m 512'; tap vm 2; }
+case_long_net_tap_vm_mq() { MACHINE='-c 2 -m 512'; tap vm 2; }
 case_long_net_tap_vm_packed() { MACHINE='-c 1 -m 512'; tap vm 1 --virtio-ring packed; }
 case_long_net_tap_vm_pci() { MACHINE='-c 2 -m 512'; tap vm 2 --virtio-transport pci; }
 case_long_net_tap_realm()

@@ -101,7 +101,7 @@ traced()
 	within mmio-read BAR
 }
 
-case_trace_linux_vm()
+case_long_trace_linux_vm()
 {
 	CONSOLE=console=hvc0
 	traced vm
