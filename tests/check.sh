@@ -115,7 +115,8 @@ check_exit()
 check_print()
 {
 	# shellcheck disable=SC2046
-	code $(library | grep -vE '^vmm/(cmd[a-z_]*|conf_[a-z]*|conffile|gdb[a-z_]*|core/opt|core/log|core/json|core/trace)\.c$') |
+	code $(library |
+		grep -vE '^vmm/(cmd[a-z_]*|conf_[a-z]*|conffile|gdb[a-z_]*|core/(opt|log|json|trace))\.c$') |
 		grep -E '(^|[^a-zA-Z0-9_])(printf|puts|putchar|perror|v?fprintf|fputs|dprintf)[ ]*\(' |
 		none
 }
