@@ -4,6 +4,7 @@
 # make ARCH=arm64      cross-build a static arm64 binary
 # make run             boot a Debian kernel as a realm in front of you (sets itself up)
 # make test            all tests (sets itself up); make unit: the native ones only
+# make fuzz [TARGET=x] [SECONDS=n], make fuzz-cov: fuzzing, and what it covers
 # make bench, make check, make install, make deb, make clean
 #
 # Understood from outside: CC, CROSS_COMPILE, ARCH, LIBFDT_DIR (a built libfdt), CFLAGS, LDFLAGS,
@@ -22,7 +23,7 @@ Q := $(if $(filter 1,$(V)),,@)
 WERROR ?= 1
 
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(if $(filter fuzz,$(SAN)),clang,gcc)
 ifeq ($(ARCH),arm64)
 ifneq ($(HOST_ARCH),arm64)
 CROSS_COMPILE ?= aarch64-linux-gnu-
@@ -46,19 +47,25 @@ SYS_LDFLAGS += -L$(LIBFDT_DIR)
 endif
 
 # The sanitizers take more time to compile than more optimisation gains.
-CFLAGS ?= $(if $(SAN),-O1,-O2) -g
+CFLAGS ?= $(if $(SAN),-O1,-O2) -g$(if $(filter fuzz,$(SAN)),line-tables-only)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wno-unused-parameter -Wno-missing-field-initializers $(if $(filter 1,$(WERROR)),-Werror)
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fno-common -fstack-protector-strong \
-	-ffunction-sections -fdata-sections -pthread $(WARN) $(CFLAGS) $(SYS_CFLAGS) $(SAN_FLAGS) \
+# HARDEN: of what hardens a binary, what this compiler knows (tests/configure.sh)
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fno-common -ffunction-sections \
+	-fdata-sections -pthread $(WARN) $(HARDEN) $(CFLAGS) $(SYS_CFLAGS) $(SAN_FLAGS) \
 	-DREALMTOOL_VERSION='"$(VERSION)"'
-ALL_LDFLAGS = $(SYS_LDFLAGS) -pthread -Wl,--gc-sections -Wl,-z,relro,-z,now $(SAN_FLAGS) $(LDFLAGS) \
-	$(if $(filter 1,$(STATIC)),-static)
+ALL_LDFLAGS = $(SYS_LDFLAGS) -pthread -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack \
+	$(SAN_FLAGS) $(LDFLAGS) $(LINK_AS)
 
 ifeq ($(SAN),asan)
 # gcc knows too little of what is printed to warn of its length with -O1
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	-Wno-format-truncation
+endif
+ifeq ($(SAN),fuzz)
+# for libFuzzer, with the counters that llvm-cov reads
+SAN_FLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer -fprofile-instr-generate -fcoverage-mapping
 endif
 
 ROOMS := vmm/core realm fdt vmm/board virtio vfio vmm
@@ -67,7 +74,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o)
 LIB := $(O)/librealmtool.a
 BIN := $(O)/realmtool
 
-NO_BUILD := clean check help man run test test-long bench bench-io bench-vfio deb
+NO_BUILD := clean check help man run test test-long bench bench-io bench-vfio deb fuzz fuzz-smoke fuzz-cov
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 include $(O)/config.mk
 endif
@@ -86,7 +93,7 @@ link: $(BIN)
 $(O)/config.mk: tests/configure.sh Makefile
 	$(Q)mkdir -p $(O)
 	$(Q)CC="$(CC)" CFLAGS="$(SYS_CFLAGS) $(CFLAGS)" \
-		LDFLAGS="$(SYS_LDFLAGS) $(LDFLAGS) $(if $(filter 1,$(STATIC)),-static)" \
+		LDFLAGS="$(SYS_LDFLAGS) $(LDFLAGS)" STATIC=$(STATIC) SAN=$(SAN) \
 		sh tests/configure.sh $@
 
 # Objects are made anew when the flags change, not only when a file does.
@@ -139,6 +146,41 @@ $(CONFORM): $(CONFORM_OBJ) $(LIB)
 	$(Q)$(CC) -o $@ $(CONFORM_OBJ) $(LIB) $(ALL_LDFLAGS) $(LIBS) -lcmocka
 
 -include $(CONFORM_OBJ:.o=.d)
+
+# ---- fuzzing: a target per file fuzz_*.c, see tests/fuzz/run.sh ---------------------------------
+# ENGINE=libfuzzer wants SAN=fuzz; ENGINE=standalone replays files, with any compiler and any SAN, and
+# is what AFL++ runs.
+ENGINE ?= libfuzzer
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BIN := $(patsubst tests/fuzz/fuzz_%.c,$(O)/tests/fuzz/fuzz_%, \
+	$(if $(TARGET),$(TARGET:%=tests/fuzz/fuzz_%.c),$(FUZZ_SRC)))
+FUZZ_OBJ := $(patsubst %.c,$(O)/%.o,$(filter-out $(FUZZ_SRC) tests/fuzz/standalone.c, \
+	$(sort $(wildcard tests/fuzz/*.c))) $(if $(filter standalone,$(ENGINE)),tests/fuzz/standalone.c))
+TEST_LIB := $(O)/tests/libtests.a
+
+$(TEST_LIB): $(TEST_SUPPORT)
+	$(if $(Q),@echo "  AR      $@")
+	$(Q)rm -f $@ && $(CROSS_COMPILE)ar rcs $@ $^
+
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(FUZZ_OBJ) $(TEST_LIB) $(LIB)
+	$(if $(Q),@echo "  LD      $@")
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(TEST_LIB) $(LIB) $(ALL_LDFLAGS) $(LIBS) -lcmocka \
+		$(if $(filter libfuzzer,$(ENGINE)),-fsanitize=fuzzer)
+
+-include $(FUZZ_SRC:%.c=$(O)/%.d) $(FUZZ_OBJ:.o=.d)
+
+# fuzz: for SECONDS each, or the one that TARGET names; fuzz-smoke: ten seconds each, in CI;
+# fuzz-cov: a minute each, and each file of a target is covered well
+SECONDS := 60
+fuzz-smoke: SECONDS := 10
+fuzz-cov: FUZZ_LIMIT := --limit 70
+.PHONY: fuzz fuzz-smoke fuzz-cov fuzz-bin
+fuzz-bin: $(FUZZ_BIN)
+fuzz fuzz-smoke fuzz-cov:
+	$(Q)sh tests/fuzz/run.sh --usable
+	$(Q)$(MAKE) --no-print-directory SAN=fuzz fuzz-bin
+	$(Q)sh tests/fuzz/run.sh --seconds $(SECONDS) $(FUZZ_LIMIT) \
+		$(if $(filter command line,$(origin O)),$(O),build/$(ARCH)-fuzz)/tests/fuzz $(TARGET)
 
 .SECONDARY:
 .PHONY: unit-binaries unit
@@ -258,9 +300,9 @@ deb: man
 
 .PHONY: clean
 clean:
-	rm -rf build/$(ARCH) build/*-asan build/man build/deb build/only-libfdt build/check build/test \
+	rm -rf build/$(ARCH) build/*-asan build/*-fuzz build/man build/deb build/only-libfdt build/check build/test \
 		realmtool lkvm
 
 .PHONY: help
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '2,11p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '2,12p'
