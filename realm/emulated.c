@@ -423,7 +423,7 @@ static int inject_undefined(struct kvm_vcpu *v)
 		ret = kvm_get_reg(v, A64_PSTATE, &pstate);
 	if (!ret)
 		ret = kvm_get_reg(v, A64_VBAR_EL1, &vbar);
-	if (ret < 0)
+	if (ret)
 		return ret;
 	off = (pstate & 0xf) == 4 ? 0 : (pstate & 0xf) == 5 ? 0x200 : 0x400; /* EL1t, EL1h, EL0 */
 	/* KVM has stepped over the HVC; the preferred return address is the HVC itself. */

@@ -200,6 +200,98 @@ check_clang()
 		O=$DIR/clang-arm64 $DIR/clang-arm64/realmtool
 }
 
+# The flags may be given and come to nothing: look into what was linked.
+check_hardened()
+{
+	for a in x86_64 arm64; do
+		case $a:$(uname -m) in
+		x86_64:x86_64 | arm64:aarch64) ;;
+		arm64:*) [ -d build/sysroot/arm64 ] || continue ;;
+		*) continue ;;
+		esac
+		bin=build/$a/realmtool
+		make --no-print-directory -j"$(nproc)" ARCH=$a $bin >&2 || return
+		readelf -hlWd $bin >$DIR/elf
+		grep -q 'Type: *DYN' $DIR/elf && grep -q 'Flags:.* PIE' $DIR/elf ||
+			echo "$bin: not position independent"
+		grep -q GNU_RELRO $DIR/elf && grep -q BIND_NOW $DIR/elf ||
+			echo "$bin: its relocations stay writable"
+		grep -q 'GNU_STACK.* RW ' $DIR/elf || echo "$bin: its stack is executable"
+		! grep -q 'LOAD.* RWE ' $DIR/elf || echo "$bin: memory that is writable and executable"
+		! grep -q TEXTREL $DIR/elf || echo "$bin: its code is relocated"
+		readelf -sW $bin >$DIR/elf
+		grep -q __stack_chk_fail $DIR/elf || echo "$bin: no stack protector"
+		grep -q __vsnprintf_chk $DIR/elf || echo "$bin: no _FORTIFY_SOURCE"
+		case $a in
+		x86_64) feature='IBT, SHSTK' ;;
+		arm64) feature='BTI, PAC' ;;
+		esac
+		# of the C library's objects the distribution decides
+		for o in $(library | sed -n 's/\.c$/.o/p'); do
+			readelf -nW build/$a/"$o" | grep -q "$feature" || echo "$o: no $feature"
+		done
+	done | none
+}
+
+# how a file is compiled where make is not asked
+compile_flags()
+{
+	make --no-print-directory build/"$(uname -m | sed s/aarch64/arm64/)"/config.mk >&2
+	echo "-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -DREALMTOOL_VERSION=\"\" -pthread" \
+		"$(sed -nE 's/^(HAVE :|SYS_CFLAGS \+)=//p' build/"$(uname -m | sed s/aarch64/arm64/)"/config.mk)" \
+		"-Ibuild/$(uname -m | sed s/aarch64/arm64/)"
+}
+
+# all sources but err.c, which is what analyzer.h stands in for
+analysed()
+{
+	library | grep '\.c$' | grep -v '^vmm/core/err\.c$'
+}
+
+check_tidy()
+{
+	flags=$(compile_flags)
+	# one file at a time: version 14 forgets va_start() otherwise
+	# shellcheck disable=SC2016 # for the inner shell
+	analysed | xargs -P "$(nproc)" -n 1 sh -c '
+		flags=$1
+		shift
+		clang-tidy --quiet "$@" -- -include tests/check/analyzer.h $flags 2>/dev/null' - "$flags"
+}
+
+# What it gets wrong stands in analyzer.supp.
+check_analyzer()
+{
+	flags=$(compile_flags)
+	# shellcheck disable=SC2016 # for the inner shell
+	analysed | xargs -P "$(nproc)" -n 1 sh -c '
+		${CC:-gcc} -O1 -fanalyzer -include tests/check/analyzer.h $1 -c -o /dev/null "$2" 2>&1' \
+		- "$flags" >$DIR/analyzer.all
+	awk '
+		FNR == NR { if (!/^#/) known[$0]; next }
+		/(warning|error):/ {
+			file = $1
+			sub(/:.*/, "", file)
+			option = $NF
+			gsub(/[][]/, "", option)
+			text = !((file " " option) in known)
+		}
+		text' tests/check/analyzer.supp $DIR/analyzer.all | none
+}
+
+# What SECURITY.md names is there: files, boot cases, functions.
+check_security()
+{
+	awk -F'`' '/^\|/ { for (i = 2; i <= NF; i += 2) print $i }' SECURITY.md | sort -u |
+		while read -r w; do
+		case $w in
+		*/*) [ -e "$w" ] || echo "SECURITY.md: there is no $w" ;;
+		[a-z]*_*) grep -q "^case_$w()" tests/boot/cases/*.sh ||
+			echo "SECURITY.md: there is no boot case $w" ;;
+		esac
+	done | none
+}
+
 check_cppcheck()
 {
 	mkdir -p $DIR/cppcheck
@@ -260,8 +352,12 @@ check door "no way around the door to guest memory"
 check lines "at most 100 columns"
 check blanks "no blanks at line ends, a newline at each file's end"
 check promises "no promises in the text"
+check security "what SECURITY.md names is there"
 check shellcheck "scripts: shellcheck" shellcheck
 check clang "clang, warnings are errors" clang
+check hardened "the binaries are hardened" readelf
+check tidy "clang-tidy" clang-tidy
+check analyzer "gcc -fanalyzer" gcc
 check cppcheck "cppcheck" cppcheck
 check codespell "spelling" codespell
 check mandoc "manual pages" mandoc

@@ -13,6 +13,8 @@
 
 #include "vmm/core/err.h"
 
+/* #syscalls main,vcpu,io?backend: sendmsg recvfrom poll ppoll shutdown */
+
 /*
  * A reply may have to wait for requests in flight (GET_VRING_BASE); a vCPU waits for it, and Linux
  * calls a CPU stuck after 10 to 20 s.
@@ -384,7 +386,7 @@ int vhost_user_config(struct vhost_user *u, void *buf, uint32_t len, struct err 
 
 static int hello(struct vhost_user *u, unsigned int rings, struct err *e)
 {
-	uint64_t features, protocol = 0, queues = 0;
+	uint64_t features = 0, protocol = 0, queues = 0;
 	int ret = ask(u, GET_FEATURES, NULL, 0, &features, sizeof(features));
 
 	if (!ret)

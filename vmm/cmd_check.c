@@ -165,7 +165,7 @@ static const char *const groups[] = { "Options" };
 static const char *const of_run[] = { "dev", "rmi-generation", "rmi-cap" };
 
 static struct opt options[ARRAY_SIZE(of_run) + 2] = {
-	{ .name = "json", .flags = OPT_FLAG, .help = "print JSON",
+	{ .name = "json", .flags = OPT_FLAG, .help = "print JSON", .text = "One object, see JSON below.",
 	  .parse = opt_flag, .offset = offsetof(struct check_options, json) },
 	{ .name = "help", .letter = 'h', .flags = OPT_FLAG, .help = "list the options",
 	  .parse = opt_flag, .offset = offsetof(struct check_options, help) },
@@ -205,7 +205,7 @@ int cmd_check(const struct cmd_ctx *cx, int argc, char **argv, struct err *e)
 	struct check_options o = { .json = false };
 	struct opt_state st = { { 0 } };
 	struct check_want want;
-	struct check c;
+	struct check c = { 0 };
 	int ret;
 
 	check_borrow_options();

@@ -18,7 +18,7 @@
 static const char *const groups[] = { "Options" };
 
 #define TABLE(command, rows) \
-	const struct opt_table command##_table = { .opt = rows, .nr = ARRAY_SIZE(rows), \
+	const struct opt_table command##_table = { .opt = (rows), .nr = ARRAY_SIZE(rows), \
 		.group = groups, .nr_groups = ARRAY_SIZE(groups), .word = "name", \
 		.hint = "see realmtool " #command " --help" }
 

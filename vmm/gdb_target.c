@@ -252,8 +252,8 @@ static int read_insn(struct gdb_target *t, ipa_t ipa, uint32_t *insn)
 static int patch(struct gdb_target *t, unsigned int cpu, struct gdb_breakpoint *b)
 {
 	struct arm64_mmu m;
-	uint32_t orig;
-	ipa_t ipa;
+	uint32_t orig = 0;
+	ipa_t ipa = 0;
 	size_t n;
 	int ret;
 
