@@ -294,15 +294,20 @@ static size_t next_message(const struct port *p, unsigned int n, struct message 
 /* Send what is due, as far as the guest has buffers for it. */
 static void send_messages(struct virtio_console *con)
 {
-	struct vq *vq = &con->dev.queue[CTRL_RX].vq;
-	unsigned int budget = vq->num, which, n = 0;
+	unsigned int budget, which, n = 0;
 	struct vq_chain c;
 	struct message m;
+	struct vq *vq;
 	size_t len;
 
 	while (n < con->nr && !con->port[n].due)
 		n++;
-	if (n == con->nr || !con->dev.running || !multiport(con) || vq_begin(vq) < 0)
+	if (n == con->nr || !con->dev.running || !multiport(con))
+		return;
+	/* a console of one port has no such queue */
+	vq = &con->dev.queue[CTRL_RX].vq;
+	budget = vq->num;
+	if (vq_begin(vq) < 0)
 		return;
 	while (n < con->nr && budget-- && vq_pop(vq, &c) > 0) {
 		len = next_message(&con->port[n], n, &m, &which);

@@ -367,10 +367,16 @@ void vq_push(struct vq *vq, const struct vq_head *head, uint64_t len)
 	vq_count_add(&vq->count.to_guest, len);
 }
 
+/* A chain that could not be read has no segments, and no array of them. */
+static const struct vq_seg *part_of(const struct vq_chain *c, bool in)
+{
+	return in && c->nr_out ? c->seg + c->nr_out : c->seg;
+}
+
 unsigned int vq_slice(const struct vq_chain *c, bool in, uint64_t off, uint64_t len,
 		      struct vq_seg *out)
 {
-	const struct vq_seg *s = c->seg + (in ? c->nr_out : 0);
+	const struct vq_seg *s = part_of(c, in);
 	unsigned int nr = in ? c->nr_in : c->nr_out, n = 0;
 
 	for (; nr && len; nr--, s++) {
@@ -391,7 +397,7 @@ unsigned int vq_slice(const struct vq_chain *c, bool in, uint64_t off, uint64_t 
 static int copy(struct vq *vq, const struct vq_chain *c, bool in, uint64_t off, uint8_t *buf,
 		uint64_t len)
 {
-	const struct vq_seg *s = c->seg + (in ? c->nr_out : 0);
+	const struct vq_seg *s = part_of(c, in);
 	unsigned int nr = in ? c->nr_in : c->nr_out;
 	void *p;
 	int ret;

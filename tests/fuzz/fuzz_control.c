@@ -1,28 +1,24 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The control socket's side of the guest, for libFuzzer: clang -fsanitize=fuzzer,address,undefined
- * -DHAVE_JANSSON=1 with the sources of vmm/control.c, vmm/ctl_path.c and of vmm/core/, -ljansson.
- * The input is what a client sends, in pieces: a byte says how long the next one is. Every line
- * that comes back is JSON, unless the client asked for the console. Seeds: requests in files.
+ * The control socket's side of the guest. The input is what a client sends, in pieces, a byte says
+ * how long the next one is, and what happens at the guest's end meanwhile. Every line that comes
+ * back is JSON, unless a client looks at the console.
  */
+#include "tests/fuzz/fuzz.h"
+
+#ifdef HAVE_JANSSON
 #include <errno.h>
 #include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "vmm/control.h"
 #include "vmm/core/err.h"
-#include "vmm/core/log.h"
 #include "vmm/core/loop.h"
 #include "vmm/ctl_path.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct loop loop;
 static struct control *ctl;
+static bool typing;		/* the console takes input */
 static char dir[] = "/tmp/fuzz.XXXXXX";
 
 static int on_request(void *ctx, const char *cmd, const struct json_t *req,
@@ -37,7 +33,7 @@ static int on_request(void *ctx, const char *cmd, const struct json_t *req,
 
 static size_t on_input(void *ctx, const void *buf, size_t len)
 {
-	return len / 2;
+	return typing ? len : len / 2;
 }
 
 static const struct control_ops ops = { .request = on_request, .input = on_input };
@@ -56,7 +52,6 @@ static void begin(void)
 {
 	struct err e;
 
-	log_set_level(LOG_ERROR);
 	if (!mkdtemp(dir) || setenv("XDG_RUNTIME_DIR", dir, 1) < 0 || loop_init(&loop, &e) < 0 ||
 	    control_open(&loop, "fuzz", false, &ops, NULL, &ctl, &e) < 0)
 		abort();
@@ -85,34 +80,96 @@ static void answers(int fd, bool all)
 	}
 }
 
+/* A client that looks on, or none. */
+static void other(int *fd, bool wait)
+{
+	static const char *const ask[] = {
+		"{\"v\":1,\"cmd\":\"console\",\"input\":true}\n", "{\"v\":1,\"cmd\":\"wait\"}\n",
+	};
+	struct err e;
+
+	if (*fd >= 0) {
+		close(*fd);
+		*fd = -1;
+		return;
+	}
+	*fd = ctl_find("fuzz", &e);
+	PROPERTY(*fd >= 0 && send(*fd, ask[wait], strlen(ask[wait]), MSG_NOSIGNAL) > 0);
+}
+
+/* What happens at the guest's end. */
+static void guest(struct input *in, uint8_t what, int *fd)
+{
+	static char flood[CONTROL_LOG + 100];
+	const uint8_t *p;
+	size_t n;
+
+	switch (what % 5) {
+	case 0:
+		n = in_take(in, in_u8(in), &p);
+		control_output(ctl, p, n);
+		break;
+	case 1:
+		control_output(ctl, flood, sizeof(flood));
+		break;
+	case 2:
+		typing = !typing;
+		control_input_ready(ctl);
+		break;
+	case 3:
+		other(fd, false);
+		break;
+	case 4:
+		other(fd, true);
+		break;
+	}
+}
+
+static void say(int fd, struct input *in, size_t want, bool lines)
+{
+	const uint8_t *p;
+	size_t len = in_take(in, want, &p);
+
+	if (len && send(fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		PROPERTY(errno == EAGAIN || errno == EPIPE || errno == ECONNRESET);
+	loop_once(&loop, 0);
+	answers(fd, lines);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	bool lines = !memmem(data, size, "console", 7);
+	struct input in = { data, size };
+	int fd, second = -1;
 	struct err e;
-	int fd;
 
 	if (!ctl)
 		begin();
+	typing = false;
 	fd = ctl_find("fuzz", &e);
-	if (fd < 0)
-		abort();
-	while (size) {
-		size_t want = *data++, len;
+	PROPERTY(fd >= 0);
+	while (in.left) {
+		uint8_t want = in_u8(&in);
 
-		size--;
-		len = want < size ? want : size;
-		if (len && send(fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
-		    errno != EAGAIN && errno != EPIPE && errno != ECONNRESET)
-			abort();
-		data += len;
-		size -= len;
-		loop_once(&loop, 0);
-		answers(fd, lines);
+		if (want >= 0xf0)
+			guest(&in, want - 0xf0, &second);
+		else
+			say(fd, &in, want, lines);
 	}
-	while (loop_once(&loop, 0) > 0)
+	for (unsigned int i = 0; i < 1000 && loop_once(&loop, 0) > 0; i++)
 		answers(fd, lines);
 	close(fd);
+	if (second >= 0)
+		close(second);
 	while (loop_once(&loop, 0) > 0)
 		;
 	return 0;
 }
+
+#else
+/* built without jansson: there is no control socket */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	return 0;
+}
+#endif

@@ -1,27 +1,24 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The 9P server, for libFuzzer: clang -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -I. with
- * this file, virtio/p9srv.c, p9node.c, p9name.c, p9file.c, vmm/core/err.c and log.c. An input is a
- * sequence of requests: length (2 bytes), room for the answer in units of 16 bytes (1 byte), the
- * message. The server gets a new folder with a few files below TMPDIR; what lies beside it must not
- * change.
+ * The 9P server. An input is a sequence of requests: length (2 bytes), room for the answer in units
+ * of 16 bytes (1 byte), the message. The server gets a new folder with a few files below TMPDIR;
+ * what lies beside it must not change.
  */
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/fuzz/fuzz.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "virtio/p9srv.h"
 #include "vmm/core/err.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#define MAX_REQUESTS 250
 
-#define MAX_REQUESTS 200
-
-static char outer[64];
+static char outer[256];
 static int outer_fd = -1;
 
 static void put(const char *name, const char *text)
@@ -33,13 +30,26 @@ static void put(const char *name, const char *text)
 	close(fd);
 }
 
+static int may_enter(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	return kind == FTW_D || kind == FTW_DNR ? chmod(path, 0700) : 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static void clear(const char *path)
+{
+	if (nftw(path, may_enter, 16, FTW_PHYS) < 0 ||
+	    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) < 0)
+		PROPERTY(errno == ENOENT);
+}
+
 static void clean(void)
 {
-	char cmd[200];
-
-	snprintf(cmd, sizeof(cmd), "chmod -R u+rwX %s; rm -rf %s", outer, outer);
-	if (system(cmd))
-		abort();
+	clear(outer);
 }
 
 static int prepare(void)
@@ -47,25 +57,22 @@ static int prepare(void)
 	/* no file larger than this, whatever a request asks for */
 	const struct rlimit l = { 64 << 20, 64 << 20 };
 	const char *tmp = getenv("TMPDIR");
-	char cmd[200];
+	char share[sizeof(outer) + 8];
 
 	if (outer_fd < 0) {
 		setrlimit(RLIMIT_FSIZE, &l);
-		snprintf(outer, sizeof(outer), "%.40s/fuzz-p9.XXXXXX", tmp ? tmp : "/tmp");
+		signal(SIGXFSZ, SIG_IGN);
+		snprintf(outer, sizeof(outer), "%.200s/fuzz-p9.XXXXXX", tmp ? tmp : "/tmp");
 		if (!mkdtemp(outer))
 			abort();
 		atexit(clean);
 		outer_fd = open(outer, O_RDONLY | O_DIRECTORY);
 		put("secret", "secret");
 	}
-	snprintf(cmd, sizeof(cmd), "%s/share", outer);
-	if (mkdir(cmd, 0755) < 0) {
-		snprintf(cmd, sizeof(cmd), "chmod -R u+rwX %s/share; rm -rf %s/share", outer, outer);
-		if (system(cmd))
-			abort();
-		if (mkdirat(outer_fd, "share", 0755) < 0)
-			abort();
-	}
+	snprintf(share, sizeof(share), "%s/share", outer);
+	clear(share);
+	if (mkdir(share, 0755) < 0)
+		abort();
 	put("share/f", "contents");
 	if (mkdirat(outer_fd, "share/d", 0755) < 0 ||
 	    symlinkat("../secret", outer_fd, "share/l") < 0 || mkfifoat(outer_fd, "share/p", 0644) < 0)
@@ -95,7 +102,7 @@ static void attach(struct p9srv *s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t reply[P9_REP_MAX], in[65536];
-	struct p9srv_cfg cfg = { .root_fd = prepare(), .name = "fuzz", .max_fds = 40 };
+	struct p9srv_cfg cfg = { .root_fd = prepare(), .name = "fuzz", .max_fds = 32 };
 	struct stat st;
 	struct p9srv *s;
 	struct err e;
@@ -156,4 +163,118 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fstatat(outer_fd, "secret", &st, 0) < 0 || st.st_size != 6 || (st.st_mode & 07777) != 0644)
 		abort();
 	return 0;
+}
+
+/* ---- seeds ----------------------------------------------------------------------------------- */
+
+static uint8_t seed[8192];
+static size_t seed_len;
+
+static void put_number(uint64_t val, unsigned int bytes)
+{
+	memcpy(seed + seed_len, &val, bytes);
+	seed_len += bytes;
+}
+
+/* A request; @fmt: b, w, d, q: numbers of 1, 2, 4, 8 bytes; s: a string; x: one without a length */
+static void ask(uint8_t type, const char *fmt, ...)
+{
+	size_t at = seed_len, len;
+	const char *s;
+	va_list ap;
+
+	put_number(0, 2);
+	put_number(0xff, 1);
+	put_number(0, 4);
+	put_number(type, 1);
+	put_number(1, 2);
+	va_start(ap, fmt);
+	for (; *fmt; fmt++) {
+		if (*fmt == 's' || *fmt == 'x') {
+			s = va_arg(ap, const char *);
+			if (*fmt == 's')
+				put_number(strlen(s), 2);
+			memcpy(seed + seed_len, s, strlen(s));
+			seed_len += strlen(s);
+		} else if (*fmt == 'q') {
+			put_number(va_arg(ap, uint64_t), 8);
+		} else {
+			put_number(va_arg(ap, unsigned int), *fmt == 'b' ? 1 : *fmt == 'w' ? 2 : 4);
+		}
+	}
+	va_end(ap);
+	len = seed_len - at - 3;
+	memcpy(seed + at, &len, 2);
+	memcpy(seed + at + 3, &len, 4);
+}
+
+static void done(const char *name)
+{
+	fuzz_seed(name, seed, seed_len);
+	seed_len = 0;
+}
+
+#define WALK(fid, to, name)	ask(110, "ddws", fid, to, 1, name)
+#define NR(n)			((uint64_t)(n))
+
+/* Every request once as a client sends it; the numbers are those of 9P2000.L. */
+void fuzz_seeds(void)
+{
+	WALK(0, 1, "f");
+	ask(24, "dq", 1, NR(0x7ff));				/* getattr */
+	ask(12, "dd", 1, 2);					/* lopen, O_RDWR */
+	ask(118, "dqdx", 1, NR(2), 5, "write");
+	ask(116, "dqd", 1, NR(0), 100);				/* read */
+	ask(50, "dd", 1, 0);					/* fsync */
+	ask(52, "dbdqqds", 1, 1, 0, NR(0), NR(10), 7, "me");	/* lock */
+	ask(54, "dbqqds", 1, 0, NR(0), NR(0), 7, "me");		/* getlock */
+	ask(26, "ddddqqqqq", 1, 0x1ff, 0600, 0, 0, NR(3), NR(1), NR(2), NR(3), NR(4));	/* setattr */
+	ask(120, "d", 1);					/* clunk */
+	done("file");
+	ask(14, "dsddd", 0, "new", 0x42, 0644, 0);		/* lcreate: fid 0 is the file now */
+	ask(118, "dqdx", 0, NR(0), 3, "new");
+	ask(108, "w", 1);					/* flush */
+	done("create");
+	ask(72, "dsdd", 0, "dir", 0755, 0);
+	ask(16, "dssd", 0, "sym", "../secret", 0);
+	ask(18, "dsdddd", 0, "fifo", 0010644, 0, 0, 0);
+	WALK(0, 2, "dir");
+	WALK(0, 3, "f");
+	ask(70, "dds", 2, 3, "hard");
+	ask(74, "dsds", 0, "f", 2, "moved");
+	ask(20, "dds", 3, 2, "again");
+	WALK(0, 4, "sym");
+	ask(22, "d", 4);					/* readlink */
+	ask(110, "ddwsss", 0, 5, 3, "dir", "..", "d");
+	ask(110, "ddw", 0, 6, 0);
+	ask(12, "dd", 6, 0200000);
+	ask(40, "dqd", 6, NR(0), 400);				/* readdir */
+	ask(40, "dqd", 6, NR(2), 100);
+	ask(76, "dsd", 2, "hard", 0);
+	ask(76, "dsd", 0, "dir", 0x200);
+	ask(122, "d", 3);					/* remove */
+	ask(8, "d", 0);						/* statfs */
+	done("names");
+	for (unsigned int i = 0; i < 90; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "n%u", i);
+		ask(72, "dsdd", 0, name, 0755, 0);
+		WALK(0, 10 + i, name);
+	}
+	for (unsigned int i = 0; i < 20; i++)
+		ask(24, "dq", 10 + i, NR(0x7ff));
+	done("many");
+	WALK(0, 1, "f");
+	ask(32, "dsqd", 1, "user.x", NR(3), 0);			/* xattrcreate */
+	ask(118, "dqdx", 1, NR(0), 3, "val");
+	ask(120, "d", 1);
+	WALK(0, 1, "f");
+	ask(30, "dds", 1, 2, "user.x");				/* xattrwalk */
+	ask(116, "dqd", 2, NR(0), 10);
+	ask(30, "dds", 1, 3, "");
+	ask(116, "dqd", 3, NR(0), 100);
+	ask(100, "ds", 8192, "9P2000.L");
+	ask(104, "ddssd", 0, ~0u, "", "", 0);
+	done("xattr");
 }
