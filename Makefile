@@ -3,6 +3,7 @@
 # make                 build for this machine into build/<arch>/
 # make ARCH=arm64      cross-build a static arm64 binary
 # make run             boot a Debian kernel as a realm in front of you (sets itself up)
+# make rehearse        KERNEL= INITRD= DISK= CMDLINE=: an image of yours, for CI (docs/ci.md)
 # make test            all tests (sets itself up); make unit: the native ones only
 # make fuzz [TARGET=x] [SECONDS=n], make fuzz-cov: fuzzing, and what it covers
 # make bench, make check, make install, make deb, make clean
@@ -62,6 +63,10 @@ ifeq ($(SAN),asan)
 SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	-Wno-format-truncation
 endif
+ifeq ($(SAN),tsan)
+# it knows no fences, and says so of each: where one matters the accesses on both sides are atomic
+SAN_FLAGS := -fsanitize=thread -fno-omit-frame-pointer -Wno-tsan -Wno-format-truncation
+endif
 ifeq ($(SAN),fuzz)
 # for libFuzzer, with the counters that llvm-cov reads
 SAN_FLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
@@ -74,7 +79,8 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o)
 LIB := $(O)/librealmtool.a
 BIN := $(O)/realmtool
 
-NO_BUILD := clean check help man run test test-long bench bench-io bench-vfio deb fuzz fuzz-smoke fuzz-cov
+NO_BUILD := clean cbmc check kut fvp rehearse help man run test test-long bench bench-io bench-vfio deb \
+	fuzz fuzz-smoke fuzz-cov fuzz-replay
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 include $(O)/config.mk
 endif
@@ -109,6 +115,16 @@ $(O)/%.o: %.c $(O)/flags $(O)/config.mk
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CC      $<")
 	$(Q)$(CC) $(ALL_CFLAGS) $(HAVE) -MMD -MP -c -o $@ $<
+
+# The table of system calls comes from the #syscalls comments of all sources.
+SYSCALLS := $(O)/vmm/syscalls_table.h
+$(SYSCALLS): vmm/syscalls.awk $(LIB_SRC) $(O)/flags
+	@mkdir -p $(@D)
+	$(Q)printf '#include <sys/syscall.h>\n' | $(CC) $(SYS_CFLAGS) -E -dM - > $@.numbers
+	$(Q)LC_ALL=C awk -f $< $@.numbers $(LIB_SRC) > $@.new || { rm -f $@.new; exit 1; }
+	$(Q)cmp -s $@.new $@ && rm -f $@.new && touch $@ || mv $@.new $@
+$(O)/vmm/syscalls.o: $(SYSCALLS)
+$(O)/vmm/syscalls.o: ALL_CFLAGS += -DSYSCALLS_TABLE='"$(SYSCALLS)"'
 
 # what the assembler includes is not seen by -MMD
 $(O)/vmm/profile.o: $(wildcard configs/profiles/*.profile)
@@ -147,6 +163,27 @@ $(CONFORM): $(CONFORM_OBJ) $(LIB)
 
 -include $(CONFORM_OBJ:.o=.d)
 
+# Whole runs on a host whose calls fail: what realmtool's objects call of libc becomes tests/fault's
+# own, whose functions shim.o names; nobody else's calls do.
+FAULT_OBJ := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/fault/*.c)))
+FAULT := $(O)/tests/fault/test_fault
+
+$(O)/tests/fault/libfault.a: $(LIB) $(O)/tests/fault/shim.o
+	$(if $(Q),@echo "  OBJCOPY $@")
+	$(Q)$(CROSS_COMPILE)nm --defined-only $(O)/tests/fault/shim.o | \
+		sed -n 's/.* T shim_\(.*\)/\1 shim_\1/p' >$(@D)/names
+	$(Q)$(CROSS_COMPILE)objcopy --redefine-syms=$(@D)/names $< $@
+
+$(FAULT): $(FAULT_OBJ) $(TEST_SUPPORT) $(O)/tests/fault/libfault.a
+	$(if $(Q),@echo "  LD      $@")
+	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) $(LIBS) -lcmocka
+
+-include $(FAULT_OBJ:.o=.d)
+
+comma := ,
+# The models of the tests are no subject of a fuzzer, and are slow with its counters in them.
+$(TEST_SUPPORT): private SAN_FLAGS := $(subst fuzzer-no-link$(comma),,$(filter-out -fprofile% -fcoverage%,$(SAN_FLAGS)))
+
 # ---- fuzzing: a target per file fuzz_*.c, see tests/fuzz/run.sh ---------------------------------
 # ENGINE=libfuzzer wants SAN=fuzz; ENGINE=standalone replays files, with any compiler and any SAN, and
 # is what AFL++ runs.
@@ -154,11 +191,12 @@ ENGINE ?= libfuzzer
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BIN := $(patsubst tests/fuzz/fuzz_%.c,$(O)/tests/fuzz/fuzz_%, \
 	$(if $(TARGET),$(TARGET:%=tests/fuzz/fuzz_%.c),$(FUZZ_SRC)))
-FUZZ_OBJ := $(patsubst %.c,$(O)/%.o,$(filter-out $(FUZZ_SRC) tests/fuzz/standalone.c, \
-	$(sort $(wildcard tests/fuzz/*.c))) $(if $(filter standalone,$(ENGINE)),tests/fuzz/standalone.c))
+FUZZ_OBJ := $(O)/tests/fuzz/fuzz.o $(if $(filter standalone,$(ENGINE)),$(O)/tests/fuzz/standalone.o)
+FUZZ_SUPPORT := $(patsubst %.c,$(O)/%.o,$(filter-out $(FUZZ_SRC) tests/fuzz/fuzz.c tests/fuzz/standalone.c, \
+	$(sort $(wildcard tests/fuzz/*.c))))
 TEST_LIB := $(O)/tests/libtests.a
 
-$(TEST_LIB): $(TEST_SUPPORT)
+$(TEST_LIB): $(TEST_SUPPORT) $(FUZZ_SUPPORT)
 	$(if $(Q),@echo "  AR      $@")
 	$(Q)rm -f $@ && $(CROSS_COMPILE)ar rcs $@ $^
 
@@ -167,24 +205,29 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(FUZZ_OBJ) $(TEST_LIB) $(LIB)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(TEST_LIB) $(LIB) $(ALL_LDFLAGS) $(LIBS) -lcmocka \
 		$(if $(filter libfuzzer,$(ENGINE)),-fsanitize=fuzzer)
 
--include $(FUZZ_SRC:%.c=$(O)/%.d) $(FUZZ_OBJ:.o=.d)
+-include $(FUZZ_SRC:%.c=$(O)/%.d) $(FUZZ_OBJ:.o=.d) $(FUZZ_SUPPORT:.o=.d)
 
 # fuzz: for SECONDS each, or the one that TARGET names; fuzz-smoke: ten seconds each, in CI;
-# fuzz-cov: a minute each, and each file of a target is covered well
+# fuzz-cov: a minute each, and each file of a target is covered well; fuzz-replay: the seeds and what
+# once broke a target, with any compiler
 SECONDS := 60
 fuzz-smoke: SECONDS := 10
 fuzz-cov: FUZZ_LIMIT := --limit 70
-.PHONY: fuzz fuzz-smoke fuzz-cov fuzz-bin
+.PHONY: fuzz fuzz-smoke fuzz-cov fuzz-replay fuzz-bin
 fuzz-bin: $(FUZZ_BIN)
 fuzz fuzz-smoke fuzz-cov:
 	$(Q)sh tests/fuzz/run.sh --usable
 	$(Q)$(MAKE) --no-print-directory SAN=fuzz fuzz-bin
 	$(Q)sh tests/fuzz/run.sh --seconds $(SECONDS) $(FUZZ_LIMIT) \
 		$(if $(filter command line,$(origin O)),$(O),build/$(ARCH)-fuzz)/tests/fuzz $(TARGET)
+fuzz-replay:
+	$(Q)$(MAKE) --no-print-directory SAN=asan ENGINE=standalone fuzz-bin
+	$(Q)sh tests/fuzz/run.sh --replay \
+		$(if $(filter command line,$(origin O)),$(O),build/$(ARCH)-asan)/tests/fuzz $(TARGET)
 
 .SECONDARY:
 .PHONY: unit-binaries unit
-unit-binaries: $(UNIT_BIN) $(CONFORM)
+unit-binaries: $(UNIT_BIN) $(CONFORM) $(FAULT)
 unit:
 	$(Q)$(MAKE) --no-print-directory SAN=asan unit-binaries
 	$(Q)sh tests/unit/run.sh build/$(HOST_ARCH)-asan/tests/unit
@@ -235,6 +278,32 @@ bench-io:
 bench-vfio:
 	$(Q)bash tests/bench/vfio.sh
 
+# kvm-unit-tests with realmtool as their lkvm; KUT names a checkout (tests/kut.sh says how to build it)
+.PHONY: kut
+kut:
+	$(Q)KUT='$(KUT)' tests/kut.sh $(KUT_ARGS)
+
+# a CCA machine by script: MACHINE=, the files it needs and REALM='...'; docs/ci.md has the exit codes
+MACHINE ?= base-revc-rme
+.PHONY: fvp rehearse
+fvp:
+	$(Q)tests/fvp/run --machine '$(MACHINE)' $(foreach f,BL1 FIP FIRMWARE KERNEL DTB INITRD ROOTFS SHARE CMDLINE \
+		PREPARE REALMTOOL MODE REALM LOG, \
+		$(if $($f),--$(shell echo $f | tr A-Z a-z) '$(subst ','\'',$($f))')) $(FVP_ARGS)
+
+# an image as an emulated realm on the test bed's host
+rehearse:
+	$(Q)tests/testbed/deps host build test
+	$(Q)tests/testbed/rehearse $(foreach f,KERNEL INITRD DTB DISK CMDLINE FOR CPUS MEM MODE TIMEOUT LOG, \
+		$(if $($f),--$(shell echo $f | tr A-Z a-z) '$(subst ','\'',$($f))')) $(REHEARSE_ARGS)
+
+# proofs for all values: ring indices, the door to guest memory, the RIPAS map; each finds its bug, too
+.PHONY: cbmc
+cbmc:
+	$(Q)tests/testbed/deps cbmc
+	$(Q)tests/cbmc/run.sh
+	$(Q)tests/cbmc/run.sh --seeded
+
 .PHONY: check
 check:
 	$(Q)sh tests/check.sh
@@ -243,6 +312,7 @@ check:
 # The table is compiled for the machine that builds, so this works for every ARCH.
 HOSTCC ?= cc
 OPTMAN_SRC := man/optman.c vmm/options.c vmm/options_dev.c vmm/config.c vmm/ctl_options.c \
+	$(addprefix vmm/cmd_,check.c config.c measure.c token.c) \
 	$(addprefix vmm/core/,opt.c parse.c err.c log.c json.c)
 MAN := $(wildcard man/*.[17]) $(patsubst man/%.in,build/man/%,$(wildcard man/*.[15].in))
 
@@ -285,6 +355,8 @@ install: all man
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/realmtool@.service
 	install -m 644 configs/systemd/realmtool.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/realmtool.conf
 	install -m 644 configs/systemd/vfio.conf $(DESTDIR)$(PREFIX)/share/realmtool/realmtool-vfio.conf
+	install -d $(DESTDIR)$(PREFIX)/share/doc/realmtool/examples
+	install -m 644 configs/*.conf $(DESTDIR)$(PREFIX)/share/doc/realmtool/examples/
 
 # ---- Debian packages: arm64, static, and the native tools for another machine -------------------
 # Neither root nor debhelper; what is built already is not built again.
@@ -300,8 +372,8 @@ deb: man
 
 .PHONY: clean
 clean:
-	rm -rf build/$(ARCH) build/*-asan build/*-fuzz build/man build/deb build/only-libfdt build/check build/test \
-		realmtool lkvm
+	rm -rf build/$(ARCH) build/*-asan build/*-tsan build/*-fuzz build/man build/deb \
+		build/only-libfdt build/check build/test realmtool lkvm
 
 .PHONY: help
 help:

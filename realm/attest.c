@@ -11,6 +11,7 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/path.h"
 
 #define VCPUS_MAX	512	/* KVM_MAX_VCPUS of arm64 */
 #define REALM_KEY	"realm.pem"
@@ -36,8 +37,8 @@ static int load_keys(struct attest *a, const char *dir, struct err *e)
 	return ret;
 }
 
-/* The user's folder of state (XDG base directories), made as far as it is not there. */
-static int state_dir(char path[PATH_MAX], struct err *e)
+/* The user's folder of state (XDG base directories). */
+static int state_path(char path[PATH_MAX], struct err *e)
 {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 	int n = -1;
@@ -49,6 +50,12 @@ static int state_dir(char path[PATH_MAX], struct err *e)
 		n = snprintf(path, PATH_MAX, "%s/.local/state/realmtool/emulated-keys", home);
 	if (n < 0 || n >= PATH_MAX)
 		return err_set(e, -ENOENT, "there is no HOME to keep keys in");
+	return 0;
+}
+
+/* Made as far as it is not there. */
+static int make_parents(char path[PATH_MAX], struct err *e)
+{
 	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (mkdir(path, 0700) < 0 && errno != EEXIST)
@@ -59,13 +66,26 @@ static int state_dir(char path[PATH_MAX], struct err *e)
 	return 0;
 }
 
+static bool there(const char *dir)
+{
+	char path[ATTEST_KEYS][PATH_MAX];
+	struct stat st;
+
+	return !attest_key_paths(dir, path) && !path_stat(path[0], &st) &&
+	       !path_stat(path[1], &st);
+}
+
 /* Keys of one's own are worth keeping: a verifier that was told them knows them tomorrow. */
 static int find_keys(struct attest *a, struct err *e)
 {
 	char path[PATH_MAX];
 	int ret;
 
-	ret = state_dir(path, e);
+	ret = state_path(path, e);
+	/* where they are, nothing is made: a path may lead nowhere by now (vmm/core/path.h) */
+	if (!ret && !there(path))
+		ret = errno == ENOENT ? make_parents(path, e) :
+		      err_set(e, -errno, "keys in %s: %s", path, strerror(errno));
 	if (!ret)
 		ret = load_keys(a, path, e);
 	if (!ret) {
@@ -79,6 +99,33 @@ static int find_keys(struct attest *a, struct err *e)
 	ret = key_make(&a->realm, e);
 	if (!ret)
 		ret = key_make(&a->platform, e);
+	return ret;
+}
+
+int attest_key_paths(const char *dir, char path[ATTEST_KEYS][PATH_MAX])
+{
+	static const char *const names[ATTEST_KEYS] = { REALM_KEY, PLATFORM_KEY };
+	char own[PATH_MAX];
+	int ret = dir ? 0 : state_path(own, NULL);
+
+	for (unsigned int i = 0; i < ATTEST_KEYS && !ret; i++)
+		if (snprintf(path[i], PATH_MAX, "%s/%s", dir ? dir : own, names[i]) >= PATH_MAX)
+			ret = -ENAMETOOLONG;
+	return ret;
+}
+
+int attest_make_keys(const char *dir, struct err *e)
+{
+	struct attest a = { 0 };
+	char own[PATH_MAX];
+	int ret = dir ? 0 : state_path(own, e);
+
+	if (!ret && !dir)
+		ret = make_parents(own, e);
+	if (!ret)
+		ret = load_keys(&a, dir ? dir : own, e);
+	key_free(a.realm);
+	key_free(a.platform);
 	return ret;
 }
 

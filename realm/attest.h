@@ -3,6 +3,8 @@
 #ifndef REALM_ATTEST_H
 #define REALM_ATTEST_H
 
+#include <limits.h>
+
 #include "realm/rsi.h"
 #include "realm/token.h"
 
@@ -18,6 +20,13 @@ struct attest;
  */
 int attest_open(const char *dir, enum token_form form, struct attest **a, struct err *e);
 void attest_close(struct attest *a);
+
+#define ATTEST_KEYS 2	/* of the realm, of the platform */
+
+/** attest_key_paths() - the files of the keys; @dir as for attest_open(). Nothing is looked at */
+int attest_key_paths(const char *dir, char path[ATTEST_KEYS][PATH_MAX]);
+/** attest_make_keys() - have the keys there, make them if need be; @dir as for attest_open() */
+int attest_make_keys(const char *dir, struct err *e);
 
 /** attest_rec() - the state of vCPU @vcpu for rsi_call(); NULL: it has none */
 struct rsi_rec *attest_rec(struct attest *a, unsigned int vcpu);

@@ -265,12 +265,34 @@ static int emu_populate(struct realm *r, const struct plan *p, struct err *e)
 	return 0;
 }
 
+/* What cannot be given back is overwritten: the guest counts on finding nothing there. */
+static int overwrite(struct realm *r, int fd, uint64_t off, uint64_t len)
+{
+	void *p;
+
+	if (fd == r->shared_fd) {
+		memset(r->shared + off, 0, len);
+		return 0;
+	}
+	p = r->kvm->sys->mmap(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, off);
+	if (p == MAP_FAILED)
+		return -errno;
+	memset(p, 0, len);
+	r->kvm->sys->munmap(p, len);
+	return 0;
+}
+
 static void punch(struct realm *r, int fd, ipa_t base, uint64_t len)
 {
 	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	uint64_t off = base - r->ram_base;
 	int ret;
 
-	ret = r->kvm->sys->fallocate(fd, mode, base - r->ram_base, len);
+	do {
+		ret = r->kvm->sys->fallocate(fd, mode, off, len);
+	} while (ret == -EINTR);
+	if (ret < 0)
+		ret = overwrite(r, fd, off, len);
 	if (ret < 0)
 		log_rated(&convert_rate, LOG_WARNING, "cannot drop the old contents of %" PRIipa
 			  " (%" PRIu64 " KiB): %s", base, len / 1024, strerror(-ret));

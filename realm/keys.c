@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "vmm/core/err.h"
+#include "vmm/core/path.h"
 
 #ifdef HAVE_CRYPTO
 #include <openssl/crypto.h>
@@ -24,6 +25,8 @@
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+
+/* #syscalls main,vcpu?realm: read pread64 */
 
 #define PEM_MAX		16384	/* a key has less than 1 KiB */
 
@@ -203,11 +206,11 @@ static int read_pem(const char *path, bool public_too, EC_KEY **ec, struct err *
 	int fd, ret;
 
 	/* O_NONBLOCK: a FIFO must not keep us waiting */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = path_open(path, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set(e, -errno, "key %s: %s", path, strerror(errno));
 	n = fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > PEM_MAX ? 0 :
-		read(fd, text, sizeof(text));
+		path_read(fd, text, sizeof(text), 0);
 	close(fd);
 	*ec = n > 0 ? parse_pem(text, n, public_too) : NULL;
 	ret = *ec ? point_of(*ec, &pub) : -EINVAL;

@@ -10,12 +10,17 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vmm/core/err.h"
+#include "vmm/core/thread.h"
 #include "vmm/core/trace.h"
+
+/*
+ * #syscalls main,vcpu?realm: clone&CLONE_THREAD clone3#ENOSYS
+ * #syscalls main,vcpu,aux?realm: sched_getaffinity pread64 read lseek
+ */
 
 /* Fits the second-level cache: what was read is still there when it is hashed. */
 #define CHUNK_GRANULES	64
@@ -220,7 +225,6 @@ static int measure_pieces(const struct plan *p, struct measurement *m, struct er
 	struct engine g = { .plan = p, .m = m };
 	pthread_t thread[MAX_THREADS];
 	unsigned int want, started = 0;
-	sigset_t all, old;
 
 	for (unsigned int i = 0; i < p->nr; i++)
 		g.total += chunks_of(&p->piece[i]);
@@ -234,13 +238,10 @@ static int measure_pieces(const struct plan *p, struct measurement *m, struct er
 	pthread_mutex_init(&g.lock, NULL);
 	pthread_cond_init(&g.moved, NULL);
 
-	/* signals are for the threads that expect them */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	/* without another thread this one does it alone */
-	while (started < want - 1 && !pthread_create(&thread[started], NULL, work, &g))
+	while (started < want - 1 &&
+	       !thread_start(&thread[started], THREAD_AUX, "measure", work, &g))
 		started++;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	work(&g);
 	for (unsigned int i = 0; i < started; i++)
 		pthread_join(thread[i], NULL);

@@ -8,6 +8,8 @@
 
 #include "vmm/core/err.h"
 
+/* #syscalls main,vcpu,aux: pread64 */
+
 int plan_add(struct plan *p, const struct plan_piece *piece, struct err *e)
 {
 	if (p->nr == PLAN_MAX_PIECES)

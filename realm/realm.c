@@ -10,7 +10,14 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/path.h"
 #include "vmm/core/trace.h"
+
+/*
+ * #syscalls main: memfd_create ftruncate close mincore fcntl=F_ADD_SEALS
+ * #syscalls main: madvise=MADV_NOHUGEPAGE|MADV_DONTDUMP|MADV_HUGEPAGE
+ * #syscalls main?hugetlbfs: openat open
+ */
 
 int realm_init(struct realm *r, struct err *e)
 {
@@ -175,7 +182,7 @@ int realm_alloc_shared(struct realm *r, bool memfd, struct err *e)
 	void *p;
 
 	if (r->hugetlbfs) {
-		fd = open(r->hugetlbfs, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		fd = path_open(r->hugetlbfs, O_TMPFILE | O_RDWR, 0600);
 		if (fd < 0)
 			return err_set(e, -errno, "--hugetlbfs %s: %s; name the mount point of a "
 				       "hugetlbfs", r->hugetlbfs, strerror(errno));
@@ -204,8 +211,14 @@ int realm_alloc_shared(struct realm *r, bool memfd, struct err *e)
 			r->hugetlbfs ? " or reserve more huge pages (vm.nr_hugepages)" : "");
 		goto fail;
 	}
-	if (memfd)
-		madvise(p, r->ram_size, MADV_NOHUGEPAGE);
+	/* -EINVAL: a kernel that has none; -ENOSYS: one without CONFIG_ADVISE_SYSCALLS */
+	if (memfd && madvise(p, r->ram_size, MADV_NOHUGEPAGE) < 0 && errno != EINVAL &&
+	    errno != ENOSYS) {
+		err_set(e, -errno, "guest memory of %" PRIu64 " MiB without huge pages: %s",
+			r->ram_size / SZ_1M, strerror(errno));
+		munmap(p, r->ram_size);
+		goto fail;
+	}
 	madvise(p, r->ram_size, MADV_DONTDUMP);
 	r->shared = p;
 	r->shared_fd = fd;

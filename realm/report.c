@@ -11,6 +11,7 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
+#include "vmm/core/path.h"
 
 /* ---- a step as fields ---------------------------------------------------------------------- */
 
@@ -298,6 +299,7 @@ static int parse_lines(const char *name, char *text, struct report_expected *x, 
 		} else {
 			char first[KEY_MAX] = "";
 
+			/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): it is zeroed */
 			if (n < sizeof(first))
 				memcpy(first, line, n);
 			if (!is_kind(first) || parse_step_line(line, x) < 0)
@@ -498,7 +500,10 @@ int report_expect(const char *spec, struct report_expected *x, struct err *e)
 	memset(x, 0, sizeof(*x));
 	if (spec[0] != '@')
 		return parse_rim(spec, x, e);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	/* it is read several times, and a descriptor that was passed on can be taken only once */
+	if (path_is_fd(path))
+		path_keep(path, O_RDONLY | O_NONBLOCK, 0);
+	fd = path_open(path, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set(e, -errno, "%.200s: %s", path, strerror(errno));
 	text = malloc(FILE_MAX + 1);
@@ -506,7 +511,7 @@ int report_expect(const char *spec, struct report_expected *x, struct err *e)
 		close(fd);
 		return err_set(e, -ENOMEM, "out of memory");
 	}
-	while (len <= FILE_MAX && (n = read(fd, text + len, FILE_MAX + 1 - len)) > 0)
+	while (len <= FILE_MAX && (n = path_read(fd, text + len, FILE_MAX + 1 - len, len)) > 0)
 		len += n;
 	ret = n < 0 ? err_set(e, -errno, "%.200s: %s", path, strerror(errno)) :
 		      report_expect_text(path, text, len, x, e);

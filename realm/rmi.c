@@ -31,6 +31,12 @@
 #include "vmm/core/log.h"
 #include "vmm/core/trace.h"
 
+/*
+ * #syscalls main,vcpu?realm: ioctl=A64_SET_MEM_ATTR|A64_SET_MEM_ATTR2 clock_nanosleep
+ * #syscalls main?realm: ioctl=A64_RMI_POPULATE|A64_RMI_POPULATE_V12
+ * #syscalls main,vcpu?realm: close fallocate
+ */
+
 #define POPULATE_CHUNK	(8 * SZ_1M)	/* what one call is given, and staged at a time */
 #define CHUNK		(64 * SZ_1M)	/* converted or given back in one go */
 #define ATTR_WAIT_MS	REALM_DRAIN_MS

@@ -5,6 +5,8 @@
  */
 #include "realm/rmi.h"
 
+/* #syscalls main,vcpu?realm: ioctl=A64_RMI_PSCI_COMPLETE */
+
 static int v12_populate(struct rmi *m, struct a64_rmi_populate *p)
 {
 	int ret = kvm_ioctl_vm(m->r->kvm, A64_RMI_POPULATE_V12, p);

@@ -119,20 +119,6 @@ native()
 	twice all && ./realmtool version && ./lkvm --version && ./realmtool help run
 }
 
-# The build as integrators call it: a compiler, ARCH, LIBFDT_DIR, and no library but libfdt. The boot
-# tests run it (payload_only_libfdt).
-only_libfdt()
-{
-	root=build/sysroot/arm64/usr
-	dir=$PWD/$LOGS/libfdt
-	mkdir -p "$dir"
-	cp $root/include/fdt.h $root/include/libfdt.h $root/include/libfdt_env.h \
-		$root/lib/aarch64-linux-gnu/libfdt.a "$dir/" || return
-	CC=aarch64-linux-gnu-gcc ARCH=arm64 LIBFDT_DIR=$dir \
-		$MAKE O=build/only-libfdt SYSROOT= || return
-	! grep -q HAVE_ build/only-libfdt/config.mk
-}
-
 manuals()
 {
 	$MAKE man || return
@@ -150,7 +136,21 @@ installed()
 	cmp realmtool "$d/opt/rt/bin/realmtool" &&
 		"$d/opt/rt/bin/lkvm" --version &&
 		[ -s "$d/opt/rt/share/man/man1/realmtool-run.1" ] &&
-		[ -s "$d/opt/rt/share/man/man7/realmtool-emulated.7" ]
+		[ -s "$d/opt/rt/share/man/man7/realmtool-emulated.7" ] || return
+	for f in configs/*.conf; do
+		cmp "$f" "$d/opt/rt/share/doc/realmtool/examples/${f##*/}" || return
+	done
+	# the unit as systemd reads it, its program in the place it is installed to
+	command -v systemd-analyze >/dev/null || { echo "no systemd-analyze here: not checked"; return 0; }
+	mkdir -p "$d/units"
+	sed "s,=/opt/rt/,=$d/opt/rt/," "$d/opt/rt/lib/systemd/system/realmtool@.service" \
+		>"$d/units/realmtool@web.service"
+	systemd-analyze verify --man=no "$d/units/realmtool@web.service" >"$d/units/log" 2>&1 ||
+		{ cat "$d/units/log"; return 1; }
+	# it goes on after what it does not understand
+	if grep realmtool@ "$d/units/log"; then
+		return 1
+	fi
 }
 
 # ---- all together -----------------------------------------------------------------------------
@@ -167,12 +167,26 @@ tests/testbed/deps host build test || exit
 nice -n 19 tests/testbed/deps kernel 9p >$LOGS/kernel.log 2>&1 </dev/null &
 
 stage "unit tests (ASan, UBSan)" $MAKE unit
+if tests/fault/tsan.sh --usable >$LOGS/tsan-usable 2>&1; then
+	stage "thread sanitizer" tests/fault/tsan.sh ${long:+--long}
+else
+	echo "thread sanitizer                   skipped: $(tail -n 1 $LOGS/tsan-usable)"
+	skipped=$((skipped + 1))
+fi
+if sh tests/fuzz/run.sh --usable >$LOGS/fuzz-usable; then
+	stage "fuzzing, ten seconds each" $MAKE fuzz-smoke
+else
+	# without clang what once broke a target is tried all the same
+	stage "fuzzing: known inputs only" $MAKE fuzz-replay
+fi
 if [ -n "$cross" ]; then
-	stage "arm64 build with libfdt alone" only_libfdt
 	stage "arm64 build" twice all ARCH=arm64
 fi
+# no library but libfdt; the boot tests run it (payload_only_libfdt)
+stage "shrinkwrap contract" tests/shrinkwrap.sh build/only-libfdt
 # the last build: ./realmtool shall run here afterwards
 stage "build for this machine" native
+stage "command lines of lkvm" tests/lkvm/run.sh ./realmtool
 stage "measurements recomputed" tests/measure/run.sh
 stage "token, checked by openssl" tests/token/check.sh \
 	"build/$(uname -m | sed s/aarch64/arm64/)-asan/tests/unit/test_token" ./realmtool
@@ -182,6 +196,8 @@ stage "examples of the manuals" bash tests/man.sh ./realmtool
 stage "help, errors, colour" sh tests/terminal.sh ./realmtool
 stage "make install" installed
 stage "Debian packages" bash tests/deb.sh
+stage "scripted boots" tests/fvp/test
+stage "rehearsals, and examples for CI" tests/testbed/rehearse-test
 if [ -z "$long" ]; then
 	# a limit that slow machines keep, too
 	stage "boot tests" tests/boot/run --timeout 1800
@@ -191,7 +207,15 @@ if [ -z "$long" ]; then
 		echo "realms on a CCA host in QEMU       skipped: no firmware (FLASH= and HOST_KERNEL= name it)"
 		skipped=$((skipped + 1))
 	fi
+	if [ -n "${KUT:-}" ]; then
+		stage "kvm-unit-tests" tests/kut.sh
+	else
+		echo "kvm-unit-tests                     skipped: no checkout (KUT= names one)"
+		skipped=$((skipped + 1))
+	fi
 else
+	stage "faults at each call" \
+		"build/$(uname -m | sed s/aarch64/arm64/)-asan/tests/fault/test_fault" --long
 	stage "a UEFI from Debian's source" tests/boot/firmware build
 	stage "boot tests, long ones too" tests/boot/run --long --timeout 3600
 	stage "all boot tests on Linux 6.12" tests/boot/run --timeout 3600 --kernel 6.12 "*"

@@ -11,6 +11,8 @@
 
 #include "vmm/core/err.h"
 
+/* #syscalls main?vfio: capget prlimit64 getrlimit */
+
 #define KIB(bytes)	(((bytes) + 1023) / 1024)
 
 bool iommu_allows(const struct iommu *io, uint64_t iova, uint64_t len)

@@ -15,6 +15,11 @@
 #include "vfio/vfio_abi.h"
 #include "vmm/core/err.h"
 
+/*
+ * #syscalls main,vcpu?vfio: ioctl=IOMMUFD_IOAS_MAP|IOMMUFD_IOAS_UNMAP
+ * #syscalls main?vfio: ioctl=IOMMUFD_IOAS_IOVA_RANGES|VFIO_DEVICE_ATTACH_IOMMUFD_PT
+ */
+
 #define RANGES_MAX	(1U << 16)	/* more than any host has holes in its I/O addresses */
 
 struct iommufd {

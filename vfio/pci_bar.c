@@ -20,6 +20,9 @@
 #include "vfio/pci_int.h"
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/path.h"
+
+/* #syscalls main?vfio: read lseek fstat newfstatat */
 
 #define BAR_MIN		16		/* PCI Local Bus 3.0, section 6.2.5.1 */
 #define BAR_MAX_BITS	48
@@ -394,7 +397,7 @@ void vfio_bar_write(struct pci_dev *d, unsigned int bar, uint64_t off, uint64_t 
 
 static int read_file(struct vfio_pci *p, const char *path, struct err *e)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), ret = 0;
+	int fd = path_open(path, O_RDONLY | O_NONBLOCK, 0), ret = 0;
 	struct stat st;
 
 	if (fd < 0)
@@ -414,7 +417,8 @@ static int read_file(struct vfio_pci *p, const char *path, struct err *e)
 		goto out;
 	}
 	while (p->rom_len < (size_t)st.st_size) {
-		ssize_t n = read(fd, p->rom + p->rom_len, st.st_size - p->rom_len);
+		ssize_t n = pread(fd, p->rom + p->rom_len, st.st_size - p->rom_len,
+				  p->rom_len);
 
 		if (n <= 0) {
 			ret = err_set(e, n ? -errno : -EIO, "%s: ROM file %s: %s", p->dev->name,

@@ -32,6 +32,8 @@
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
 
+/* #syscalls main,vcpu,io?vfio: eventfd2 close read write poll ppoll */
+
 #define MSI_MAX		32		/* messages of MSI (PCI Local Bus 3.0, section 6.8.1.3) */
 #define NR_CAPS		48		/* as many as there can be */
 

@@ -7,6 +7,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/*
+ * #syscalls main,vcpu,io?vfio: pread64 pwrite64
+ * #syscalls main,vcpu?vfio: close
+ */
+
 static int host_open(const struct vfio_sys *s, const char *path, int flags)
 {
 	int fd = open(path, flags | O_CLOEXEC);

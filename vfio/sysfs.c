@@ -209,6 +209,13 @@ bool sysfs_is_vfio(const struct host_pci *p)
 	return strstr(p->driver, "vfio") != NULL;
 }
 
+bool sysfs_has_pci(const struct vfio_sys *s)
+{
+	char path[PATH_MAX];
+
+	return access(at(path, s, "bus/pci"), F_OK) == 0;
+}
+
 bool sysfs_has_groups(const struct vfio_sys *s)
 {
 	char path[PATH_MAX];

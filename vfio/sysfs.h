@@ -47,6 +47,8 @@ int sysfs_pci_read(const struct vfio_sys *s, const char *name, struct host_pci *
 
 /** sysfs_is_vfio() - is it bound to vfio-pci, or to a driver that is made from it? */
 bool sysfs_is_vfio(const struct host_pci *p);
+/** sysfs_has_pci() - can the host's PCI bus be seen at all? */
+bool sysfs_has_pci(const struct vfio_sys *s);
 /** sysfs_has_groups() - does the host have any IOMMU group? */
 bool sysfs_has_groups(const struct vfio_sys *s);
 

@@ -15,6 +15,11 @@
 #include "vfio/vfio_abi.h"
 #include "vmm/core/err.h"
 
+/*
+ * #syscalls main,vcpu?vfio: ioctl=VFIO_IOMMU_MAP_DMA|VFIO_IOMMU_UNMAP_DMA
+ * #syscalls main?vfio: ioctl=VFIO_IOMMU_GET_INFO|VFIO_GROUP_UNSET_CONTAINER
+ */
+
 #define INFO_MAX	(1U << 20)	/* more than any kernel says of an IOMMU */
 
 struct type1 {

@@ -22,6 +22,8 @@
 #include "virtio/blk_int.h"
 #include "vmm/core/err.h"
 
+/* #syscalls main,io: statx ioctl=BLKGETSIZE64|BLKSSZGET|BLKPBSZGET|BLKIOOPT */
+
 /*
  * Segments of one request: 1 MiB of single pages, and header and status take a descriptor each in
  * the usual layout. A longer queue makes for more requests, not for larger ones.
@@ -456,7 +458,7 @@ int virtio_blk_resize(struct virtio_dev *dev)
 {
 	struct virtio_blk *blk = to_blk(dev);
 	struct stat st;
-	uint64_t size;
+	uint64_t size = 0;
 	int ret;
 
 	if (dev->ops != &blk_ops)

@@ -7,6 +7,9 @@
  * readable while there are completions, so those reaped right after their submission (a read from
  * the page cache ends there) cost no wake-up, as one through an eventfd would. The file is
  * registered with the ring. Buffers are not: they are the guest's, and must not stay pinned.
+ * The ring starts disabled and is given restrictions first: the operations named in ops[], on that
+ * one file, and no registration but the end of that file's. Whoever gets hold of the ring can do no
+ * more with it than what a disk does.
  *
  * Several threads use a ring, one after the other (blkio.h), and completions must reach whichever
  * does: so neither SINGLE_ISSUER nor DEFER_TASKRUN, with which only the first could. COOP_TASKRUN
@@ -20,11 +23,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #ifdef HAVE_URING
 #include <liburing.h>
@@ -32,6 +35,15 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/thread.h"
+
+/*
+ * #syscalls io: preadv pwritev2 fdatasync fallocate
+ * #syscalls main,vcpu,io?uring: io_uring_enter
+ * #syscalls main?uring: io_uring_setup io_uring_register
+ * #syscalls main,io: read eventfd2
+ * #syscalls main,vcpu,io: write close
+ */
 
 /* What a ring is good for: a burst of more costs a second system call, no more. */
 #define SQ_MAX	128u
@@ -49,6 +61,7 @@ struct blkio {
 	struct list waiting;		/* not started; the worker's list, too */
 	struct list ended;		/* not yet told to the owner; the worker's, too */
 	bool uring, fixed;
+	bool restricted;		/* the ring takes nothing but what is used here */
 	bool timed;			/* the kernel can wait for a while in one call */
 	unsigned int started;		/* entries that the ring has taken and not given back */
 	struct blkio_stat stat;
@@ -165,16 +178,10 @@ static void *worker(void *arg)
 
 static int worker_start(struct blkio *io, struct err *e)
 {
-	sigset_t all, old;
-	int ret;
+	int ret = thread_start(&io->thread, THREAD_IO, "blk", worker, io);
 
-	/* Signals are for the main thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&io->thread, NULL, worker, io);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return err_set(e, -ret, "I/O thread: %s", strerror(ret));
+	if (ret < 0)
+		return err_set(e, ret, "I/O thread: %s", strerror(-ret));
 	return 0;
 }
 
@@ -189,11 +196,13 @@ static void ring_event(struct loop_src *src, uint32_t events)
 	io->owner->event(io->owner);
 }
 
+static const int ops[] = {
+	IORING_OP_READ, IORING_OP_READV, IORING_OP_WRITE, IORING_OP_WRITEV, IORING_OP_FSYNC,
+	IORING_OP_FALLOCATE, IORING_OP_ASYNC_CANCEL,
+};
+
 static bool uring_has_ops(struct io_uring *ring)
 {
-	static const int ops[] = { IORING_OP_READ, IORING_OP_READV, IORING_OP_WRITE,
-				   IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
-				   IORING_OP_ASYNC_CANCEL };
 	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
 	bool all = probe;
 
@@ -203,7 +212,10 @@ static bool uring_has_ops(struct io_uring *ring)
 	return all;
 }
 
-/* Linux before 5.19 does not know COOP_TASKRUN. */
+/*
+ * Linux before 5.19 does not know COOP_TASKRUN. It refuses a cancellation that names a registered
+ * file, as the restrictions want it of each entry, so there the ring has none.
+ */
 static int uring_setup(struct io_uring *ring, unsigned int depth, unsigned int *features)
 {
 	unsigned int cq = MIN(2 * depth, CQ_MAX);
@@ -213,13 +225,41 @@ static int uring_setup(struct io_uring *ring, unsigned int depth, unsigned int *
 	for (int old = 0; old < 2 && ret == -EINVAL; old++) {
 		p = (struct io_uring_params){
 			.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE |
-				 (old ? 0 : IORING_SETUP_COOP_TASKRUN),
+				 (old ? 0 : IORING_SETUP_COOP_TASKRUN | IORING_SETUP_R_DISABLED),
 			.cq_entries = cq,
 		};
 		ret = io_uring_queue_init_params(MIN(depth, SQ_MAX), ring, &p);
 	}
 	*features = p.features;
 	return ret;
+}
+
+/* The shared liburing of Debian 12 leaves out its functions for these two. */
+static int uring_register(struct blkio *io, unsigned int what, const void *arg, unsigned int n)
+{
+	return syscall(SYS_io_uring_register, io->ring.ring_fd, what, arg, n) < 0 ? -errno : 0;
+}
+
+/* Return: 0 or a negative errno; the ring is not enabled then */
+static int uring_restrict(struct blkio *io)
+{
+	struct io_uring_restriction r[ARRAY_SIZE(ops) + 3] = { 0 };
+	unsigned int n = 0;
+
+	for (; n < ARRAY_SIZE(ops); n++) {
+		r[n].opcode = IORING_RESTRICTION_SQE_OP;
+		r[n].sqe_op = ops[n];
+	}
+	r[n].opcode = IORING_RESTRICTION_REGISTER_OP;
+	r[n++].register_op = IORING_UNREGISTER_FILES;
+	r[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	r[n++].sqe_flags = IOSQE_FIXED_FILE;
+	if (io->fixed) {
+		r[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+		r[n++].sqe_flags = IOSQE_FIXED_FILE;
+	}
+	io->restricted = !uring_register(io, IORING_REGISTER_RESTRICTIONS, r, n) && io->fixed;
+	return uring_register(io, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 /* Returns 0 or a negative errno, which is the reason for using the worker. */
@@ -237,6 +277,11 @@ static int uring_start(struct blkio *io, unsigned int depth)
 	io->timed = features & IORING_FEAT_EXT_ARG;
 	/* Saves a reference count per request; no harm if it fails. */
 	io->fixed = io_uring_register_files(&io->ring, &io->fd, 1) == 0;
+	if (io->ring.flags & IORING_SETUP_R_DISABLED) {
+		ret = uring_restrict(io);
+		if (ret < 0)
+			goto fail;
+	}
 	io->ring_src.fd = io->ring.ring_fd;
 	io->ring_src.fn = ring_event;
 	ret = loop_add(io->loop, &io->ring_src, EPOLLIN);
@@ -363,6 +408,8 @@ static void uring_cancel(struct blkio *io, struct blkio_req *req)
 	if (!sqe)
 		return;		/* it ends in its own time */
 	io_uring_prep_cancel(sqe, req, 0);
+	if (io->fixed)
+		sqe->flags |= IOSQE_FIXED_FILE;
 	io_uring_sqe_set_data(sqe, NULL);
 	io->started++;
 	uring_submit(io, 0, 0);
@@ -429,6 +476,9 @@ int blkio_new(struct loop *loop, int fd, const char *name, unsigned int depth, b
 		if (ret < 0)
 			log_info("%s: no io_uring (%s): a thread does the I/O", name,
 				 ret == -EPERM ? "the host forbids it" : strerror(-ret));
+		else if (!io->restricted)
+			log_info("%s: this kernel does not restrict an io_uring to what disks need "
+				 "(Linux 5.19)", name);
 	}
 	if (!io->uring) {
 		ret = worker_start(io, e);

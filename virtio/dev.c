@@ -13,6 +13,11 @@
 #include "vmm/core/err.h"
 
 /*
+ * #syscalls main,vcpu,io: clock_nanosleep nanosleep write
+ * #syscalls main,vcpu: eventfd2 close
+ */
+
+/*
  * A reset lets requests in flight finish, as they may be writes that the guest counts on. After
  * PATIENCE they are cancelled, after LIMIT the device is given up: a vCPU waits here, and Linux
  * calls a CPU stuck after 10 to 20 s.

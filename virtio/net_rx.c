@@ -18,6 +18,8 @@
 #include "virtio/net_int.h"
 #include "vmm/core/trace.h"
 
+/* #syscalls main,io?net: readv */
+
 /* What is not larger is a small packet: one of Ethernet's usual size, and the header. */
 #define SMALL	(NET_HDR_LEN + 1518)
 #define HELD_ROOM	(NET_HDR_LEN + NET_FRAME_MAX + SMALL)

@@ -12,6 +12,8 @@
 #include "virtio/net_int.h"
 #include "vmm/core/trace.h"
 
+/* #syscalls main,io?net: writev */
+
 static const struct trace_kind send_kind = {
 	.cat = "net", .text = "device", .arg = { "queue", "bytes", "packets" },
 };

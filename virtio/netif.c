@@ -22,6 +22,8 @@
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
 
+/* #syscalls main,vcpu,io?net: ioctl=TUNSETOFFLOAD|TUNSETVNETHDRSZ|TUNSETQUEUE */
+
 #define TUN_PATH "/dev/net/tun"
 #define F(bit) (1ULL << VIRTIO_NET_F_##bit)
 

@@ -22,6 +22,8 @@
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
 
+/* #syscalls main,io?net: recvfrom sendmsg */
+
 #define PREFIX	4
 /* Room for the largest frame and, mostly, many others. */
 #define RX_ROOM	(2 * (PREFIX + NET_FRAME_MAX))

@@ -19,6 +19,13 @@
 
 #include "virtio/p9int.h"
 
+/*
+ * #syscalls main,io?9p: open openat pread64 pwrite64 preadv pwritev fsync fdatasync lseek
+ * #syscalls main,io?9p: getdents64
+ * #syscalls main,io?9p: getxattr setxattr listxattr removexattr
+ * #syscalls main,io?9p: fcntl=F_OFD_SETLK|F_OFD_GETLK fstat newfstatat
+ */
+
 /* Flags of Tlopen and Tlcreate: numbers of Linux (asm-generic), whatever the host's are. */
 #define L_ACCMODE	00000003u
 #define L_CREATE	00000100u
@@ -180,6 +187,15 @@ close_fd:
 
 /* ---- reading and writing ---- */
 
+/* On FUSE and NFS a signal for us can end a call that is the guest's, which did not get it. */
+#define RETRY(call) ({ \
+	ssize_t n_; \
+	do { \
+		n_ = (call); \
+	} while (n_ < 0 && errno == EINTR); \
+	n_; \
+})
+
 /* The first @max bytes of some pieces; @last: room for one that is cut. */
 static int read_pieces(int fd, const struct iovec *iov, unsigned int nr, uint32_t max,
 		       uint64_t offset, uint32_t *done)
@@ -192,12 +208,12 @@ static int read_pieces(int fd, const struct iovec *iov, unsigned int nr, uint32_
 	while (whole < nr && iov[whole].iov_len <= left)
 		left -= iov[whole++].iov_len;
 	if (whole)
-		n = preadv(fd, iov, whole, offset);
+		n = RETRY(preadv(fd, iov, whole, offset));
 	if (n < 0)
 		return -errno;
 	*done = n;
 	if (*done == max - left && left && whole < nr) {
-		n = pread(fd, iov[whole].iov_base, left, offset + *done);
+		n = RETRY(pread(fd, iov[whole].iov_base, left, offset + *done));
 		if (n < 0 && !*done)
 			return -errno;
 		*done += n < 0 ? 0 : n;
@@ -283,7 +299,7 @@ int p9_write(struct p9srv *s, struct p9_call *c)
 		return -EISDIR;
 	if (offset > (uint64_t)INT64_MAX - count)
 		return -EFBIG;
-	n = count ? pwritev(f->io_fd, c->req->data, c->req->nr, offset) : 0;
+	n = count ? RETRY(pwritev(f->io_fd, c->req->data, c->req->nr, offset)) : 0;
 	if (n < 0)
 		return -errno;
 	p9_put32(&c->out, n);

@@ -15,6 +15,12 @@
 
 #include "virtio/p9int.h"
 
+/*
+ * #syscalls main,io?9p: fchmodat chmod fchownat fstatfs ftruncate linkat symlinkat mkdirat
+ * #syscalls main,io?9p: mknodat readlinkat
+ * #syscalls main,io?9p: renameat renameat2 unlinkat utimensat truncate
+ */
+
 /* Tsetattr */
 #define SET_MODE	0x001u
 #define SET_UID		0x002u

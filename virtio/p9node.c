@@ -23,6 +23,8 @@
 #include "virtio/p9int.h"
 #include "vmm/core/err.h"
 
+/* #syscalls main,io?9p: openat2 openat fstat newfstatat faccessat faccessat2 access */
+
 #define BUCKETS_MIN 256u
 
 /* ---- descriptors ---- */

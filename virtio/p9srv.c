@@ -9,6 +9,11 @@
 #include "virtio/p9int.h"
 #include "vmm/core/err.h"
 
+/*
+ * #syscalls main,io?9p: getrandom geteuid getegid
+ * #syscalls main,io,vcpu?9p: close
+ */
+
 #define VERSION		"9P2000.L"
 #define HEAD		7u	/* size[4] type[1] tag[2] */
 #define BUCKETS_MIN	256u

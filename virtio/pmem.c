@@ -18,6 +18,9 @@
 
 #include "virtio/dev.h"
 #include "vmm/core/err.h"
+#include "vmm/core/thread.h"
+
+/* #syscalls main,io: fdatasync read eventfd2 */
 
 #define QUEUE_SIZE	64
 /* Section 5.19.6.1 */
@@ -203,7 +206,7 @@ int virtio_pmem_new(const struct virtio_env *env, const struct virtio_pmem_cfg *
 	p->done.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ret = p->done.fd < 0 ? -errno : loop_add(p->dev.queue[0].loop, &p->done, EPOLLIN);
 	if (!ret && p->fd >= 0) {
-		ret = -pthread_create(&p->worker, NULL, worker, p);
+		ret = thread_start(&p->worker, THREAD_IO, "pmem", worker, p);
 		p->has_worker = !ret;
 	}
 	if (ret < 0) {

@@ -8,6 +8,8 @@
 #include "virtio/dev.h"
 #include "vmm/core/err.h"
 
+/* #syscalls main,io: getrandom */
+
 /*
  * The guest names the amount: a request gets CHUNK bytes at most (less than asked for is allowed),
  * and after BATCH bytes the others on the loop have their turn.

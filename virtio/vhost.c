@@ -9,6 +9,8 @@
 
 #include "vmm/core/err.h"
 
+/* #syscalls main,vcpu?vhost,backend: eventfd2 read close */
+
 /* Of the ring and the transport; the device's own features are its constructor's. */
 #define RING_FEATURES (VIRTIO_F(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_F(VIRTIO_RING_F_EVENT_IDX) | \
 		       VIRTIO_F(VIRTIO_F_RING_PACKED) | VIRTIO_F(VIRTIO_F_IN_ORDER) | \

@@ -8,6 +8,13 @@
 
 #include "vmm/core/err.h"
 
+/*
+ * #syscalls main,vcpu?vhost: ioctl=VHOST_SET_FEATURES|VHOST_SET_MEM_TABLE|VHOST_SET_VRING_NUM
+ * #syscalls main,vcpu?vhost: ioctl=VHOST_SET_VRING_BASE|VHOST_GET_VRING_BASE|VHOST_SET_VRING_ADDR
+ * #syscalls main,vcpu?vhost: ioctl=VHOST_SET_VRING_KICK|VHOST_SET_VRING_CALL|VHOST_SET_VRING_ERR
+ * #syscalls main,vcpu?vhost: ioctl=VHOST_SET_OWNER|VHOST_GET_FEATURES
+ */
+
 /* Default of the module's parameter max_mem_regions; far more than there are. */
 #define KERNEL_REGIONS 64
 

@@ -14,6 +14,8 @@
 #include "virtio/vhost_user.h"
 #include "vmm/core/err.h"
 
+/* #syscalls main,vcpu?vhost: ioctl=VHOST_NET_SET_BACKEND */
+
 #define NET_F(bit) VIRTIO_F(VIRTIO_NET_F_##bit)
 #define RINGS 2		/* of a pair */
 

@@ -16,6 +16,8 @@
 #include "virtio/vhost_kernel.h"
 #include "vmm/core/err.h"
 
+/* #syscalls main,vcpu?vhost: ioctl=VHOST_VSOCK_SET_RUNNING|VHOST_VSOCK_SET_GUEST_CID */
+
 /* Linux 5.18 and later */
 #ifndef VIRTIO_VSOCK_F_SEQPACKET
 #define VIRTIO_VSOCK_F_SEQPACKET 1

@@ -263,12 +263,15 @@ int virtio_pmem_new(const struct virtio_env *env, const struct virtio_pmem_cfg *
  * @fd:    listening socket for programs of the host; non-blocking, belongs to the caller
  * @path:  of that socket; the guest's connections to port P go to @path_P; outlives the device
  * @again: a device with this CID was there before: the guest is told that its connections are gone
+ * @reach: the same as @path, for connections of the guest, where @path leads nowhere any more;
+ *         NULL: @path
  */
 struct virtio_vsock_cfg {
 	uint64_t cid;
 	int fd;
 	const char *path;
 	bool again;
+	const char *reach;
 };
 
 /* The longest @path of it: with "_4294967295" it still is the name of a unix socket. */

@@ -449,6 +449,7 @@ int virtio_vsock_new(const struct virtio_env *env, const struct virtio_vsock_cfg
 	one.nr_loops = 0;
 	v->loop = one.loop;
 	v->path = cfg->path;
+	v->reach = cfg->reach ? cfg->reach : cfg->path;
 	v->config.guest_cid = htole64(cfg->cid);
 	v->event_due = cfg->again;
 	v->next_port = VSOCK_FIRST_PORT;

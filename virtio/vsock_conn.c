@@ -19,6 +19,11 @@
 #include "vmm/core/parse.h"
 #include "vmm/core/usock.h"
 
+/*
+ * #syscalls main,io?vsock: socket=AF_UNIX connect recvfrom sendto accept4
+ * #syscalls main,io,vcpu?vsock: shutdown close
+ */
+
 #define SHUT_BOTH	(VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
 #define TICK_NS		UINT64_C(1000000000)
 
@@ -342,11 +347,11 @@ struct conn *conn_by_guest(struct vsock *v, uint32_t guest_port, uint32_t host_p
 			  v->dev.name, VSOCK_CONNS);
 		return NULL;
 	}
-	snprintf(path, sizeof(path), "%s_%u", v->path, host_port);
+	snprintf(path, sizeof(path), "%s_%u", v->reach, host_port);
 	fd = usock_connect(path);
 	if (fd < 0) {
-		log_rated(&v->dev.rate, LOG_INFO, "%s: the guest connects to port %u, but %s: %s",
-			  v->dev.name, host_port, path, strerror(-fd));
+		log_rated(&v->dev.rate, LOG_INFO, "%s: the guest connects to port %u, but %s_%u: %s",
+			  v->dev.name, host_port, v->path, host_port, strerror(-fd));
 		return NULL;
 	}
 	c = conn_new(v, fd);

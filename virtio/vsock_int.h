@@ -87,7 +87,7 @@ struct vsock {
 	struct virtio_dev dev;
 	struct virtio_vsock_config config;
 	struct loop *loop;
-	const char *path;
+	const char *path, *reach;
 	struct loop_src listen;
 	struct loop_timer timer;
 	bool timer_on, accept_again;

@@ -21,6 +21,7 @@
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
 #include "vmm/helper.h"
+#include "vmm/sandbox.h"
 
 #define SVE_VQ_BITS	128
 #define SVE_VQ_MAX	16		/* 2048 bits: the architecture's limit */
@@ -43,6 +44,7 @@ enum {
 	F_R_BRPS, F_R_WRPS,
 	F_IOMMU, F_VFIO, F_IOMMUFD, F_ASSIGNABLE, F_MEMLOCK,
 	F_TUN, F_VHOST, F_VSOCK, F_URING, F_HUGE,
+	F_NAMESPACES, F_LANDLOCK, F_SECCOMP,
 	F_PASST, F_VIRTIOFSD, F_QSD,
 	F_VERSION,
 	F_NR,
@@ -98,6 +100,9 @@ static const struct {
 	[F_VSOCK] =	{ "device", "vhost_vsock", "vhost-vsock", CHECK_BOOL },
 	[F_URING] =	{ "device", "io_uring", "io_uring", CHECK_BOOL },
 	[F_HUGE] =	{ "device", "huge_pages_free", "huge pages", CHECK_NUM },
+	[F_NAMESPACES] = { "sandbox", "namespaces", "namespaces", CHECK_BOOL },
+	[F_LANDLOCK] =	{ "sandbox", "landlock_abi", "Landlock", CHECK_NUM },
+	[F_SECCOMP] =	{ "sandbox", "seccomp", "filters of system calls", CHECK_BOOL },
 	[F_PASST] =	{ "program", "passt", "passt", CHECK_STR },
 	[F_VIRTIOFSD] =	{ "program", "virtiofsd", "virtiofsd", CHECK_STR },
 	[F_QSD] =	{ "program", "qemu_storage_daemon", "qemu-storage-d.", CHECK_STR },
@@ -504,7 +509,7 @@ static void vcpu(struct check *c, struct kvm *k)
 				word(f->str, sizeof(f->str), "%u", vq * SVE_VQ_BITS);
 		found(c, F_SVE, CHECK_OK, 0, "vectors of %s bits", f->str);
 	}
-	f = found(c, F_PMU, CHECK_NOTE, 0, "not offered: guests do without (--pmu)");
+	found(c, F_PMU, CHECK_NOTE, 0, "not offered: guests do without (--pmu)");
 	if (pmu && !kvm_get_reg(&v, A64_PMCR_EL0, &val)) {
 		val = val >> PMCR_N_SHIFT & PMCR_N_MASK;
 		found(c, F_PMU, CHECK_OK, val, "%u event counters", (unsigned int)val);
@@ -532,7 +537,7 @@ static void ordinary_vm(struct check *c, struct kvm *k)
 	struct check_finding *f;
 	int ret;
 
-	f = found(c, F_IPA, CHECK_OK, bits, "up to %d bits", bits);
+	found(c, F_IPA, CHECK_OK, bits, "up to %d bits", bits);
 	if (!bits) {
 		f = found(c, F_IPA, CHECK_MISSING, VM_BITS_DEFAULT, "%d bits, fixed",
 			  VM_BITS_DEFAULT);
@@ -802,12 +807,11 @@ static void programs(struct check *c, const struct check_env *env)
 
 
 /* Not through liburing, which a build can lack. The ring is gone with its descriptor. */
-static int try_uring(void)
+static int try_uring(uint32_t flags)
 {
-	struct io_uring_params p;
+	struct io_uring_params p = { .flags = flags };
 	long fd;
 
-	memset(&p, 0, sizeof(p));
 	fd = syscall(SYS_io_uring_setup, 1, &p);
 	if (fd < 0)
 		return -errno;
@@ -820,12 +824,15 @@ static int try_uring(void)
 static void uring(struct check *c, const struct check_env *env)
 {
 	static const char path[] = "/proc/sys/kernel/io_uring_disabled";
-	int ret = env->uring ? env->uring() : try_uring();
+	int ret = env->uring ? env->uring() : try_uring(0);
 	struct check_finding *f;
 	uint64_t off = 0;
 
 	if (!ret) {
-		found(c, F_URING, CHECK_OK, true, "yes");
+		/* the two flags of a ring that blkio.c restricts */
+		found(c, F_URING, CHECK_OK, true, "%s", env->uring ||
+		      !try_uring(IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN) ? "yes" :
+		      "yes, but not restricted to what disks need (Linux 5.19)");
 		return;
 	}
 	f = found(c, F_URING, CHECK_MISSING, false, "%s", strerror(-ret));
@@ -868,6 +875,44 @@ static void huge_pages(struct check *c, const struct check_env *env)
 	      " of %" PRIu64 " are free", thp, idle, nr);
 }
 
+/* ---- sandbox --------------------------------------------------------------------------------- */
+
+static void sandbox(struct check *c, const struct check_env *env)
+{
+	struct sandbox_host h;
+	struct check_finding *f;
+
+	if (env->sandbox)
+		env->sandbox(&h);
+	else
+		sandbox_probe(&h);
+	if (!h.namespaces) {
+		found(c, F_NAMESPACES, CHECK_OK, true, "an empty root, no network%s", h.admin ? "" :
+		      " (in a user namespace; not with --9p)");
+	} else {
+		f = found(c, F_NAMESPACES, CHECK_MISSING, false, "not for this user: %s",
+			  strerror(-h.namespaces));
+		lacks(f, 0, "stage b of the sandbox: guests run without", "user namespaces: sysctl "
+		      "user.max_user_namespaces, kernel.unprivileged_userns_clone, "
+		      "kernel.apparmor_restrict_unprivileged_userns");
+	}
+	if (h.landlock > 0) {
+		found(c, F_LANDLOCK, CHECK_OK, h.landlock, "ABI %d", h.landlock);
+	} else {
+		f = found(c, F_LANDLOCK, CHECK_MISSING, 0, "%s", h.landlock == -EOPNOTSUPP ?
+			  "switched off" : "the kernel has none");
+		lacks(f, 0, "stage c of the sandbox: guests run without", h.landlock == -EOPNOTSUPP ?
+		      "landlock in the boot parameter lsm=" : "a kernel with CONFIG_SECURITY_LANDLOCK");
+	}
+	if (!h.seccomp) {
+		found(c, F_SECCOMP, CHECK_OK, true, "yes");
+	} else {
+		f = found(c, F_SECCOMP, CHECK_MISSING, false, "%s", strerror(-h.seccomp));
+		lacks(f, 0, "stage d of the sandbox: guests run without",
+		      "a kernel with CONFIG_SECCOMP_FILTER");
+	}
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 static void build(struct check *c)
@@ -904,7 +949,7 @@ static void sum_up(struct check *c)
 			first = &c->f[i];
 	}
 	brief = first && strlen(first->text) < 50;	/* it stays a line */
-	if (!(c->can & CHECK_PLAIN)) {
+	if (first) {
 		c->can = 0;
 		snprintf(c->summary, sizeof(c->summary), "No guest can be launched on this host (%s%s%.50s).",
 			 first->label, brief ? ": " : "", brief ? first->text : "");
@@ -951,6 +996,7 @@ int check_collect(struct check *c, const struct kvm_sys *sys, const struct check
 	devices(c, env);
 	uring(c, env);
 	huge_pages(c, env);
+	sandbox(c, env);
 	programs(c, env);
 	build(c);
 	sum_up(c);

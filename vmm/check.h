@@ -13,6 +13,7 @@
 #include "vmm/core/types.h"
 
 struct err;
+struct sandbox_host;
 
 enum check_mark {
 	CHECK_UNKNOWN,		/* could not be asked: no line for it, null in JSON */
@@ -75,6 +76,7 @@ struct check {
  * @release, @machine: as uname() has them; NULL: ask it
  * @page_size: 0: ask the kernel
  * @uring:     can this process have a ring? 0 or negative errno; NULL: try
+ * @sandbox:   what of the sandbox the host allows; NULL: try
  * @find:      where is a program? As helper_find(), which NULL stands for
  */
 struct check_env {
@@ -82,6 +84,7 @@ struct check_env {
 	const char *release, *machine;
 	long page_size;
 	int (*uring)(void);
+	void (*sandbox)(struct sandbox_host *h);
 	char *(*find)(const char *name);
 };
 

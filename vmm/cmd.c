@@ -20,10 +20,14 @@ static int run_guest(const struct cmd_ctx *cx, int argc, char **argv, struct err
 	ret = options_run(&c, cx->lkvm, argc, argv, e);
 	if (!ret)
 		ret = rootfs_config(&c, e);
-	if (ret == OPTIONS_HELP)
+	if (ret == OPTIONS_HELP) {
 		ret = cmd_help_run(cx, false, e);
-	else if (!ret)
+	} else if (!ret && c.sandbox_script) {
+		ret = sandbox_script(&c, e);
+	} else if (!ret) {
+		rootfs_name(&c);
 		ret = cmd_run(&c, e);
+	}
 	config_free(&c);
 	return ret;
 }
@@ -42,7 +46,8 @@ const struct cmd commands[] = {
 	  cmd_help_config },
 	{ "setup", "make a root file system, for lkvm run without a disk", cmd_setup, NULL,
 	  cmd_help_setup },
-	{ "sandbox", "run a command in a guest", NULL, "start it from an --initrd with run" },
+	{ "sandbox", "run a command in a guest, with lkvm's root file system", cmd_sandbox, NULL,
+	  cmd_help_sandbox },
 	{ "list", "list guests", CONTROL(list), .title = "Guests that run" },
 	{ "stop", "end a guest", CONTROL(stop) },
 	{ "pause", "keep a guest from running", CONTROL(pause) },
@@ -118,7 +123,7 @@ int cmd_main(int argc, char **argv, struct err *e)
 	}
 	/* installed by "setup", started by a kernel */
 	if (getpid() == 1 && !strcmp(cx.prog, "init"))
-		return rootfs_init(e);
+		return rootfs_init(argv[0], e);
 	cx.lkvm = is_lkvm(cx.prog);
 
 	if (argc < 2) {

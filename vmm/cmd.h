@@ -62,6 +62,20 @@ int cmd_setup(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
 /** cmd_help_setup() - what it is for */
 int cmd_help_setup(const struct cmd_ctx *cx, bool full, struct err *e);
 
+/** cmd_sandbox() - run a command in a guest; returns its exit code */
+int cmd_sandbox(const struct cmd_ctx *cx, int argc, char **argv, struct err *e);
+/** cmd_help_sandbox() - what it is for */
+int cmd_help_sandbox(const struct cmd_ctx *cx, bool full, struct err *e);
+/**
+ * sandbox_run() - run a command in the guest of a config with a root file system of "setup"
+ * @argv: the command as the guest sees it, NULL at the end
+ *
+ * Return: its exit code, or a negative errno. Returns twice: the child returns what cmd_run() does.
+ */
+int sandbox_run(struct vm_config *c, char **argv, struct err *e);
+/** sandbox_script() - the same for the script of lkvm's "run --sandbox SCRIPT" */
+int sandbox_script(struct vm_config *c, struct err *e);
+
 /** cmd_refuse() - the error for a command that this version does not have */
 int cmd_refuse(const struct cmd *c, struct err *e);
 

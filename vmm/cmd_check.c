@@ -23,7 +23,7 @@ static const char *title(const char *section)
 	} titles[] = {
 		{ "machine", "Machine" }, { "kvm", "KVM" }, { "cpu", "CPUs of ordinary guests" },
 		{ "realm", "Realms" }, { "device", "I/O" },
-		{ "program", "Programs" }, { "build", "This program" },
+		{ "sandbox", "Sandbox" }, { "program", "Programs" }, { "build", "This program" },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(titles); i++)

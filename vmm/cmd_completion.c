@@ -391,6 +391,23 @@ static void complete_config(struct line *l, const char *cur)
 	}
 }
 
+/* "sandbox [OPTIONS] [--] COMMAND [ARG...]" */
+static void complete_sandbox(struct line *l, const char *cur)
+{
+	static const struct opt file = { .path = "" };
+	struct ask a = { cur, 0, cur };
+	int i = 0;
+
+	while (i < l->nr_given && l->given[i][0] == '-' && strcmp(l->given[i], "--"))
+		i += 1 + opt_takes_next(&run_options, l->given[i]);
+	if (i < l->nr_given || (i == l->nr_given && *cur != '-')) {
+		offer_value(&file, a);
+		return;
+	}
+	l->t[0] = &run_options;
+	complete(l, cur);
+}
+
 static void complete_word(struct line *l, const char *command, const char *cur)
 {
 	struct ask a = { cur, 0, cur };
@@ -404,6 +421,8 @@ static void complete_word(struct line *l, const char *command, const char *cur)
 			offer(&a, shells[i].name, NULL);
 	} else if (!strcmp(command, "config")) {
 		complete_config(l, cur);
+	} else if (!strcmp(command, "sandbox")) {
+		complete_sandbox(l, cur);
 	} else {
 		if (!strcmp(command, "run")) {
 			l->t[0] = &run_options;

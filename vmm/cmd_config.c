@@ -12,6 +12,7 @@
 #include "vmm/config.h"
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
+#include "vmm/core/path.h"
 #include "vmm/layout.h"
 #include "vmm/options.h"
 #include "vmm/rootfs.h"
@@ -36,9 +37,12 @@ static const char *const groups[] = { [G_CONFIG] = "Options" };
 static const struct opt options[] = {
 	{ .name = "map", .flags = OPT_FLAG,
 	  .help = "show: print the planned address space instead",
+	  .text = "What lies where, how wide it is, and where the shared half of a realm begins. The "
+		  "files of the image and those of persistent memory must be there.",
 	  .parse = opt_flag, TO(map) },
 	{ .name = "output", .letter = 'o', .arg = "FILE",
 	  .help = "from-args: write to a new FILE",
+	  .text = "It must not exist yet. Without the option the output is the standard output.",
 	  .parse = opt_string, TO(output), .path = "" },
 	{ .name = "help", .letter = 'h', .flags = OPT_FLAG,
 	  .help = "print this list",
@@ -61,13 +65,15 @@ int cmd_help_config(const struct cmd_ctx *cx, bool full, struct err *e)
 	       "       %s config from-args [-o FILE] -- [run] OPTIONS\n", cx->prog, cx->prog, cx->prog);
 	if (full)
 		fputs("\n"
-		      "check tells all errors of config files and their drop-ins, each as FILE:LINE: TEXT.\n"
+		      "check tells all errors of config files and their drop-ins, each as FILE:LINE: TEXT, and\n"
+		      "warns of files that they name and that are not there.\n"
 		      "show prints what is in force and where each value came from, as a config file;\n"
 		      "with --map what lies where in the guest's address space. from-args writes the\n"
 		      "config file for a command line. OPTIONS are those of \"run\". No guest is started,\n"
 		      "and no KVM is needed.\n"
 		      "\n"
-		      "Exit code: 0, 1 if check found errors, 128 if something could not be done.\n",
+		      "Exit code: 0, also with warnings, 1 if check found errors, 128 if something could not\n"
+		      "be done.\n",
 		      stdout);
 	opt_help(stdout, &config_table, full);
 	return cmd_flush(e);
@@ -75,9 +81,33 @@ int cmd_help_config(const struct cmd_ctx *cx, bool full, struct err *e)
 
 /* ---- check ----------------------------------------------------------------------------------- */
 
+/* What a config names and is not there: it may come later, so that is a warning. How many. */
+static unsigned int check_files(const struct conf *f)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < f->nr_sets; i++) {
+		const struct conf_set *s = &f->set[i];
+
+		for (unsigned int k = 0; k < s->nr && !s->dropped; k++) {
+			const struct conf_val *v = &s->val[k];
+			const char *path = conf_path(v->opt, v->text), *key = s->opt->key;
+
+			if (!path || v->file < 0 || access(path, F_OK) == 0)
+				continue;
+			nr++;
+			fprintf(stderr, "%s:%u: warning: %s%s%s: %s: %s\n", f->file[v->file], v->line,
+				key ? key : s->opt->name, s->words ? "." : "",
+				s->words ? v->opt->name : "", path, strerror(errno));
+		}
+	}
+	return nr;
+}
+
 /* Prints what is wrong with one file; sets *bad if something is. */
 static int check_one(const struct cmd_ctx *cx, char *word, bool *bad, struct err *e)
 {
+	unsigned int missing;
 	struct vm_config c;
 	struct err why = {0};
 	struct conf f;
@@ -99,6 +129,9 @@ static int check_one(const struct cmd_ctx *cx, char *word, bool *bad, struct err
 		printf("%s: no errors", f.path);
 		if (f.nr_files > 1)
 			printf(" (nor in its %u drop-in%s)", f.nr_files - 1, f.nr_files > 2 ? "s" : "");
+		missing = check_files(&f);
+		if (missing)
+			printf(", %u file%s missing", missing, missing > 1 ? "s are" : " is");
 		putchar('\n');
 	}
 	*bad |= ret < 0;
@@ -135,7 +168,7 @@ static int sizes(const struct vm_config *c, struct loader_files *files, uint64_t
 	struct stat st;
 
 	*flash = 0;
-	if (c->flash && stat(c->flash, &st) < 0)
+	if (c->flash && path_stat(c->flash, &st) < 0)
 		return err_set(e, -errno, "--flash %.200s: %s", c->flash, strerror(errno));
 	if (c->flash)
 		*flash = st.st_size;
@@ -143,7 +176,7 @@ static int sizes(const struct vm_config *c, struct loader_files *files, uint64_t
 		return err_set(e, -EFBIG, "--flash %.200s: larger than %u MiB", c->flash,
 			       (unsigned int)(MAP_FLASH_MAX / SZ_1M));
 	for (unsigned int i = 0; i < c->nr_pmems; i++) {
-		if (stat(c->pmem[i].path, &st) < 0)
+		if (path_stat(c->pmem[i].path, &st) < 0)
 			return err_set(e, -errno, "--pmem %.200s: %s", c->pmem[i].path, strerror(errno));
 		files->pmem_size[i] = st.st_size;
 	}

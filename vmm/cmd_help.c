@@ -10,6 +10,9 @@
 void cmd_help_commands(const struct cmd_ctx *cx, FILE *f)
 {
 	fprintf(f, "usage: %s COMMAND [OPTIONS]\n", cx->prog);
+	/* kvm-unit-tests looks for these words to find a KVMTOOL */
+	if (cx->lkvm)
+		fputs("\nThe most commonly used lkvm commands are:\n", f);
 	for (const struct cmd *c = commands; c->name; c++) {
 		if (c->title)
 			fprintf(f, "\n%s\n", c->title);

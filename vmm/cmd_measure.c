@@ -12,6 +12,7 @@
 #include "vmm/board/flash.h"
 #include "vmm/cmd.h"
 #include "vmm/core/err.h"
+#include "vmm/core/path.h"
 #include "vmm/options.h"
 #include "vmm/rootfs.h"
 #include "vmm/predict.h"
@@ -32,6 +33,10 @@ static const char *const groups[] = { [G_MEASURE] = "Options of measure only" };
 static const struct opt options[] = {
 	{ .name = "verbose", .letter = 'v', .flags = OPT_FLAG,
 	  .help = "print each step, with the measurement after it",
+	  .text = "The creation of the realm with what is measured of its parameters, ranges of RIPAS "
+		  "RAM, the parts of the initial image, and the registers of the first vCPU. Of a part "
+		  "of the image, content is the hash of the hashes of its 4 KiB pages, one after the "
+		  "other; the last page is filled up with zeros.",
 	  .parse = opt_flag, TO(verbose) },
 	{ .name = "json", .flags = OPT_FLAG,
 	  .help = "print JSON, with the steps",
@@ -200,7 +205,7 @@ static int flash_file_size(const struct vm_config *c, uint64_t *size, struct err
 	/* busy: a guest that runs has it, so it is a good one */
 	if (fd < 0 && fd != -EBUSY)
 		return fd;
-	if (stat(c->flash, &st) == 0)
+	if (path_stat(c->flash, &st) == 0)
 		*size = st.st_size;
 	if (fd >= 0)
 		close(fd);

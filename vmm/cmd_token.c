@@ -13,6 +13,7 @@
 #include "vmm/core/json.h"
 #include "vmm/core/opt.h"
 #include "vmm/core/parse.h"
+#include "vmm/core/path.h"
 
 #define EXIT_UNVERIFIED	1	/* a signature, the binding or the challenge is wrong */
 #define NAME_WIDTH	26
@@ -32,7 +33,7 @@ static const struct opt options[] = {
 	{ .name = "platform-key", .arg = "FILE",
 	  .help = "check the platform token's signature with this key (PEM)",
 	  .text = "The public key that the platform's maker publishes; of an emulated realm "
-		  "platform.pem in the folder of its keys.",
+		  "platform.pem in the folder of its keys, a private key whose public half is taken.",
 	  .parse = opt_string, TO(platform_key), .path = "" },
 	{ .name = "expect-rim", .arg = "RIM",
 	  .help = "the initial measurement must be this one",
@@ -43,7 +44,10 @@ static const struct opt options[] = {
 	  .text = "In hexadecimal. What was asked for may be shorter than the 64 bytes of the token: "
 		  "the rest must be zero.",
 	  .parse = opt_string, TO(challenge) },
-	{ .name = "json", .flags = OPT_FLAG, .help = "print JSON", .parse = opt_flag, TO(json) },
+	{ .name = "json", .flags = OPT_FLAG, .help = "print JSON",
+	  .text = "What is verified is in the member verified: true, false, or null for what was not "
+		  "asked for or cannot be told.",
+	  .parse = opt_flag, TO(json) },
 	{ .name = "help", .letter = 'h', .flags = OPT_FLAG, .help = "list the options",
 	  .parse = opt_flag, TO(help) },
 };
@@ -427,7 +431,7 @@ static int slurp(const char *file, uint8_t *buf, size_t size, size_t *len, struc
 {
 	bool in = !strcmp(file, "-");
 	const char *shown = in ? "standard input" : file;
-	int fd = in ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+	int fd = in ? STDIN_FILENO : path_open(file, O_RDONLY, 0);
 	int ret = 0;
 
 	*len = 0;

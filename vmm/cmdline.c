@@ -114,7 +114,7 @@ static void add_rootfs(const struct vm_config *c, struct line *l)
 	add(l, " rw rootflags=trans=virtio,version=9p2000.L,cache=loose rootfstype=9p");
 	if (c->rootfs == ROOTFS_DIR)
 		return;
-	add(l, " init=/virt/init");
+	add(l, " init=%s", c->rootfs_init ? c->rootfs_init : "/virt/init");
 	if (c->no_dhcp || c->no_net)
 		return;
 	add(l, " ip=dhcp");

@@ -232,6 +232,15 @@ static bool title_taken(const struct writer *w, const struct opt *o, const char 
 	return false;
 }
 
+/* A switch may be given twice, the last one counts; a file has room for one. */
+static bool given_again(const struct conf_set *s, unsigned int i)
+{
+	for (unsigned int k = i + 1; k < s->nr; k++)
+		if (s->val[k].opt == s->val[i].opt && !(s->val[i].opt->flags & OPT_REPEAT))
+			return true;
+	return false;
+}
+
 /* A name for a section that had none; the value that the title stands for, if it has one. */
 static const char *find_title(struct writer *w, const struct conf_set *s, char *room, size_t size)
 {
@@ -265,7 +274,7 @@ static void put_section(struct writer *w, const struct conf_set *s)
 	for (unsigned int i = 0; i < s->nr; i++) {
 		const struct conf_val *v = &s->val[i];
 
-		if (v->opt->flags & OPT_NOOP)
+		if (v->opt->flags & OPT_NOOP || given_again(s, i))
 			continue;
 		/* the title says it */
 		if (title && key && !strcmp(v->opt->name, key) && v->text &&

@@ -12,6 +12,7 @@
 #include "vmm/conf_parse.h"
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/path.h"
 
 #define SYSTEM_DIR "/etc/realmtool"
 
@@ -192,6 +193,13 @@ static const char *path_in(const struct opt *o, const char *text)
 	return text + n;
 }
 
+const char *conf_path(const struct opt *o, const char *text)
+{
+	const char *path = text && !(o->flags & OPT_LATER) ? path_in(o, text) : NULL;
+
+	return path && strncmp(path, "fd:", 3) ? path : NULL;
+}
+
 /* A relative path is relative to a folder; @text is freed. NULL: no memory. */
 static char *resolve(const struct opt *o, char *text, const char *dir, size_t dir_len)
 {
@@ -199,7 +207,7 @@ static char *resolve(const struct opt *o, char *text, const char *dir, size_t di
 	char *out;
 	int n;
 
-	if (!path || *path == '/' || !dir_len)
+	if (!path || *path == '/' || !dir_len || path_is_fd(path))
 		return text;
 	n = asprintf(&out, "%.*s%.*s/%s", (int)(path - text), text, (int)dir_len, dir, path);
 	free(text);
@@ -378,7 +386,7 @@ int conf_read(struct conf *f, const char *path, const char *text, size_t len, st
 
 static int read_file(const char *path, char **text, size_t *len, struct err *e)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = path_open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK, 0);
 	size_t size = CONF_FILE_MAX + 1;
 	struct stat st;
 	ssize_t n;
@@ -518,7 +526,7 @@ static bool is_file(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+	return path_stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
 }
 
 /* FOLDER/NAME.conf, or the template of an instance. */
@@ -559,7 +567,7 @@ int conf_find(const char *word, char **path, struct err *e)
 	char *name;
 
 	*path = NULL;
-	if (is_file(word) && suffix) {
+	if (is_file(word) && (suffix || path_is_fd(word))) {
 		*path = strdup(word);
 		return *path ? 0 : err_set(e, -ENOMEM, "out of memory");
 	}

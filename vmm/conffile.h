@@ -123,6 +123,14 @@ int conf_apply(struct conf *f, struct opt_state *st, void *base, struct err *e);
 /** conf_has() - is there a setting of this option (by its long name)? */
 bool conf_has(const struct conf *f, const char *name);
 
+/**
+ * conf_path() - the file that a value names, which ought to be there
+ *
+ * Return: within @text; NULL: it is no path, is one of something that is made or that may come later,
+ * or is a descriptor (fd:N).
+ */
+const char *conf_path(const struct opt *o, const char *text);
+
 /** conf_error() - add an error; @line may be 0 */
 void conf_error(struct conf *f, int file, unsigned int line, const char *msg);
 

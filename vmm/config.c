@@ -60,6 +60,8 @@ void config_free(struct vm_config *c)
 	free(c->gdb);
 	free(c->trace);
 	free(c->ready_line);
+	free(c->sandbox_script);
+	free(c->rootfs_init);
 	free(c->host_profile);
 	free(c->expect_rim);
 	free(c->emulated_keys);
@@ -241,6 +243,10 @@ static int check_cpus(const struct vm_config *c, struct err *e)
 
 static int check_pci(const struct vm_config *c, struct err *e)
 {
+	if (c->trusted_asked && !c->lkvm)
+		return err_set(e, -EINVAL, "option --viommu: not in this version: trusted devices (RMM 2.0 "
+			       "device assignment, TDISP) are not built; leave it out, and --vfio-pci "
+			       "gives the guest the device for its shared pages");
 	if (c->pci_mem64 && !config_pci(c) && !c->nr_vfios)
 		return err_set(e, -EINVAL, "option --pci-mem64: there is no PCI bus with --irqchip gicv3 and "
 			       "virtio-mmio: leave it out, or give --virtio-transport pci");

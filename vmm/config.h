@@ -246,12 +246,14 @@ struct vm_config {
 	struct cfg_share share[CFG_MAX_SHARES];
 	unsigned int nr_shares;
 	enum cfg_rootfs rootfs;	/* one of the shares is the root file system (rootfs_config()) */
+	char *rootfs_init;	/* its first process, NULL: /virt/init */
 	struct cfg_pmem pmem[CFG_MAX_PMEMS];
 	unsigned int nr_pmems;
 	struct cfg_port port[CFG_MAX_PORTS];
 	unsigned int nr_ports;
 	struct cfg_vfio vfio[CFG_MAX_VFIOS];
 	unsigned int nr_vfios;
+	bool trusted_asked;	/* --viommu: for trusted devices, which there are none of */
 	enum cfg_vfio_backend vfio_backend;
 	bool vfio_static;	/* a realm's shared side is mapped for DMA once */
 	uint64_t pci_mem64;	/* bytes of the 64-bit PCI window, 0: none */
@@ -267,7 +269,9 @@ struct vm_config {
 	unsigned int ready_port;	/* of READY_VSOCK */
 	bool ready_set;		/* --ready was given */
 	unsigned int stop_timeout;	/* seconds from the power button to the end by force */
+	int sandbox;		/* enum sandbox_mode */
 	bool log_json;
+	char *sandbox_script;	/* lkvm's --sandbox SCRIPT, NULL: none */
 	bool debug;		/* --debug, which outlives a later --loglevel */
 };
 

@@ -170,7 +170,7 @@ static int failed(const struct ctl_conn *c, const json_t *reply, struct err *e)
 
 int ctl_request(struct ctl_conn *c, const char *cmd, json_t *req, json_t **result, struct err *e)
 {
-	json_t *reply;
+	json_t *reply = NULL;
 	int ret = ctl_send(c, cmd, req, e);
 
 	if (!ret)

@@ -11,6 +11,7 @@ static pthread_mutex_t rim_lock = PTHREAD_MUTEX_INITIALIZER;
 #ifdef HAVE_JANSSON
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <linux/virtio_balloon.h>
 #include <stdio.h>
@@ -21,6 +22,8 @@ static pthread_mutex_t rim_lock = PTHREAD_MUTEX_INITIALIZER;
 #include "vfio/pci.h"
 #include "virtio/virtio.h"
 #include "vmm/board/flash.h"
+#include "vmm/core/path.h"
+#include "vmm/core/thread.h"
 #include "vmm/core/trace.h"
 #include "vmm/devices.h"
 
@@ -111,7 +114,7 @@ static void set_rim(struct session *s, json_t *r, bool wanted)
 	pthread_mutex_unlock(&rim_lock);
 	set_str(r, "rim", rim);
 	if (wanted && !rim[0] && s->m && realm_is_realm(&s->m->realm) && !v->measuring)
-		v->measuring = pthread_create(&v->measurer, NULL, measurer, s) == 0;
+		v->measuring = !thread_start(&v->measurer, THREAD_AUX, "rim", measurer, s);
 	json_object_set_new(r, "measuring", json_boolean(!rim[0] && v->measuring));
 }
 
@@ -393,13 +396,17 @@ static json_t *uart_metrics(struct machine *m)
 static uint64_t resident(void)
 {
 	unsigned long long size, pages = 0;
-	FILE *f = fopen("/proc/self/statm", "re");
+	int fd = path_open("/proc/self/statm", O_RDONLY, 0);
+	char text[128];
+	ssize_t n;
 
-	if (!f)
+	if (fd < 0)
 		return 0;
-	if (fscanf(f, "%llu %llu", &size, &pages) != 2)
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	close(fd);
+	text[MAX(n, 0)] = '\0';
+	if (sscanf(text, "%llu %llu", &size, &pages) != 2)
 		pages = 0;
-	fclose(f);
 	return pages * sysconf(_SC_PAGESIZE);
 }
 
@@ -513,6 +520,8 @@ static void region(json_t *list, const char *name, ipa_t base, uint64_t size)
 static int do_regions(struct session *s, const json_t *req, json_t **out, struct err *e)
 {
 	struct machine *m = running(s, e);
+	const struct gmem_region *mem;
+	unsigned int nr;
 	json_t *list, *r;
 
 	if (!m)
@@ -533,6 +542,10 @@ static int do_regions(struct session *s, const json_t *req, json_t **out, struct
 		region(list, "PCI memory", m->pci.mem.base, m->pci.mem.size);
 	}
 	region(list, "RAM", s->cfg->mem_base, s->cfg->mem);
+	mem = gmem_regions(&m->gm, &nr);
+	for (unsigned int i = 0; i < nr; i++)
+		if (mem[i].base != s->cfg->mem_base)
+			region(list, "persistent memory", mem[i].base, mem[i].size);
 	region(list, "PCI memory, 64-bit", m->pci.mem64.base, m->pci.mem64.size);
 	r = json_pack("{siso}", "ipa_bits", m->realm.split.bits, "regions", list);
 	set_u64(r, "shared_bit", m->realm.split.shared);

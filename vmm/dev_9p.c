@@ -7,9 +7,13 @@
 
 #include "virtio/virtio.h"
 #include "vmm/core/err.h"
+#include "vmm/core/path.h"
 #include "vmm/devices.h"
 #include "vmm/machine.h"
 #include "vmm/rootfs.h"
+#include "vmm/sandbox.h"
+
+/* #syscalls main: prlimit64=0 getrlimit */
 
 /* Enough for a root file system in use; what is beyond is closed and opened again on demand. */
 #define FDS_MAX		8192u
@@ -39,14 +43,14 @@ static int p9_open(struct device_host *h, const struct vm_config *c, struct err 
 	const struct cfg_share *s = share(c, h->index);
 	int ret;
 
-	h->fd = open(s->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	h->fd = path_open(s->dir, O_PATH | O_DIRECTORY, 0);
 	if (h->fd < 0 && errno == ENOENT && c->rootfs == ROOTFS_DEFAULT &&
 	    !strcmp(s->tag, ROOTFS_TAG)) {
 		ret = rootfs_create(s->dir, e);
 		if (ret < 0)
 			return ret;
 		log_info("%s was not there: made a root file system like \"lkvm setup\"", s->dir);
-		h->fd = open(s->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		h->fd = path_open(s->dir, O_PATH | O_DIRECTORY, 0);
 	}
 	if (h->fd < 0)
 		return err_set(e, -errno, errno == ENOTDIR ?
@@ -67,10 +71,20 @@ static int p9_make(struct machine *m, struct device_host *h, const struct virtio
 	return virtio_9p_new(env, &cfg, out, e);
 }
 
+static bool p9_dir(struct device_host *h, const struct vm_config *c, struct sandbox_dir *d)
+{
+	*d = (struct sandbox_dir){
+		.fd = h->fd,
+		.use = share(c, h->index)->readonly ? SANDBOX_READ : SANDBOX_WRITE,
+	};
+	return true;
+}
+
 const struct device_kind device_9p = {
 	.name = "9p share",
 	.io = true,
 	.count = p9_count,
 	.open = p9_open,
 	.make = p9_make,
+	.dir = p9_dir,
 };

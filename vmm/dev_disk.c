@@ -10,6 +10,7 @@
 #include "virtio/virtio.h"
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/path.h"
 #include "vmm/devices.h"
 #include "vmm/machine.h"
 #include "vmm/vu_host.h"
@@ -33,10 +34,10 @@ static int open_path(const struct cfg_disk *d, bool block)
 	/* O_NONBLOCK: a FIFO must not keep us waiting; it has no effect on files and disks */
 	int flags = (d->readonly ? O_RDONLY : O_RDWR) | (d->direct ? O_DIRECT : 0) | O_CLOEXEC |
 		    O_NONBLOCK;
-	int fd = open(d->path, flags | (block ? O_EXCL : 0));
+	int fd = path_open(d->path, flags | (block ? O_EXCL : 0), 0);
 
 	if (fd < 0 && errno == EBUSY && block && d->readonly) {
-		fd = open(d->path, flags);
+		fd = path_open(d->path, flags, 0);
 		if (fd >= 0)
 			log_warning("disk %s is in use on this host (mounted?): what the guest "
 				    "reads may change under it", d->path);
@@ -66,7 +67,7 @@ static int open_disk(const struct cfg_disk *d, struct err *e)
 	struct stat st = { 0 };
 	int fd, ret;
 
-	if (stat(d->path, &st) == 0 && S_ISDIR(st.st_mode))
+	if (path_stat(d->path, &st) == 0 && S_ISDIR(st.st_mode))
 		return err_set(e, -EISDIR, "disk %s is a directory; name an image file or a block device",
 			       d->path);
 	fd = open_path(d, S_ISBLK(st.st_mode));

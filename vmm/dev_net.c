@@ -12,6 +12,7 @@
 
 #include "virtio/netif.h"
 #include "virtio/virtio.h"
+#include "vmm/attendant.h"
 #include "vmm/core/err.h"
 #include "vmm/devices.h"
 #include "vmm/helper.h"
@@ -31,6 +32,7 @@
  * @nif:   NULL: there is none, the link is down
  * @passt: the process behind @nif, if it is ours
  * @up:    the script was run
+ * @job:   of the attendant: the other script
  * @vhost: the kernel carries the packets of @nif
  * @vhost_fd: a descriptor for each pair
  * @vu:    another process does, behind a vhost-user socket
@@ -40,6 +42,7 @@ struct net_host {
 	struct netif *nif;
 	struct helper *passt;
 	bool up;
+	int job;
 	struct vhost_net *vhost;
 	int vhost_fd[VIRTIO_NET_BACKEND_PAIRS];
 	struct vu_host *vu;
@@ -97,6 +100,41 @@ static bool wanted(const char *script)
 	return script && strcmp(script, "none");
 }
 
+static int down_job(void *ctx, int fds[ATTENDANT_FDS], unsigned int *nr, struct err *e)
+{
+	struct net_host *nh = ctx;
+
+	return run_script(nh->cfg->downscript, nh->nif->name, e);
+}
+
+/* Scripts start in places that no path leads to from the sandbox, and may need privileges. */
+static int prepare_down(struct net_host *nh, struct err *e)
+{
+	const struct attendant_job job = { .fn = down_job, .ctx = nh, .at_end = true, .fd = -1 };
+
+	if (!wanted(nh->cfg->downscript))
+		return 0;
+	nh->job = attendant_add(&job);
+	return nh->job < 0 ? err_set(e, nh->job, "network %s: too many scripts", nh->nif->name) : 0;
+}
+
+static void run_down(struct net_host *nh)
+{
+	struct err e;
+	int ret;
+
+	if (!nh->up || !wanted(nh->cfg->downscript))
+		return;
+	if (attendant_runs()) {
+		ret = attendant_ask(nh->job, NULL, 0, &e);
+	} else {
+		attendant_withdraw(nh->job);
+		ret = run_script(nh->cfg->downscript, nh->nif->name, &e);
+	}
+	if (ret < 0)
+		log_warning("%s", e.msg);
+}
+
 /* ---- tap ------------------------------------------------------------------------------------- */
 
 static int start_tap(struct net_host *nh, const struct vm_config *c, struct err *e)
@@ -115,6 +153,8 @@ static int start_tap(struct net_host *nh, const struct vm_config *c, struct err 
 	if (!ret && wanted(n->script))
 		ret = run_script(n->script, nh->nif->name, e);
 	nh->up = !ret;
+	if (!ret)
+		ret = prepare_down(nh, e);
 	if (!ret && !netif_is_up(nh->nif))
 		log_warning("network %s is down, nothing passes it: \"sudo ip link set %s up\"",
 			    nh->nif->name, nh->nif->name);
@@ -264,6 +304,7 @@ static int net_start(struct device_host *h, const struct vm_config *c, struct er
 	if (!nh)
 		return err_set(e, -ENOMEM, "network: no memory");
 	nh->cfg = &c->net[h->index];
+	nh->job = -1;
 	h->priv = nh;
 	for (unsigned int i = 0; i < VIRTIO_NET_BACKEND_PAIRS; i++)
 		nh->vhost_fd[i] = -1;
@@ -297,13 +338,10 @@ static int net_start(struct device_host *h, const struct vm_config *c, struct er
 static void net_close(struct device_host *h)
 {
 	struct net_host *nh = h->priv;
-	struct err e;
 
 	if (!nh)
 		return;
-	if (nh->up && wanted(nh->cfg->downscript) &&
-	    run_script(nh->cfg->downscript, nh->nif->name, &e) < 0)
-		log_warning("%s", e.msg);
+	run_down(nh);
 	vhost_net_free(nh->vhost);
 	for (unsigned int i = 0; i < VIRTIO_NET_BACKEND_PAIRS; i++)
 		if (nh->vhost_fd[i] >= 0)

@@ -9,8 +9,11 @@
 
 #include "virtio/virtio.h"
 #include "vmm/core/err.h"
+#include "vmm/core/path.h"
 #include "vmm/devices.h"
 #include "vmm/machine.h"
+
+/* #syscalls main: madvise=MADV_DONTDUMP|MADV_DONTNEED */
 
 /* Linux maps persistent memory in sub-sections of its memory model, of 2 MiB. */
 #define PMEM_ALIGN	SZ_2M
@@ -33,7 +36,7 @@ static int open_file(const struct cfg_pmem *c, uint64_t *size, struct err *e)
 {
 	struct flock lock = { .l_type = c->readonly ? F_RDLCK : F_WRLCK };
 	struct stat st;
-	int ret, fd = open(c->path, (c->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+	int ret, fd = path_open(c->path, (c->readonly ? O_RDONLY : O_RDWR) | O_NONBLOCK, 0);
 
 	if (fd < 0)
 		return err_set(e, -errno, "--pmem %s: %s%s", c->path, strerror(errno),

@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include "vmm/core/err.h"
+#include "vmm/sandbox.h"
+
+/* #syscalls main: close */
 
 static const struct device_kind *const kinds[] = {
 	&device_console,
@@ -64,6 +67,14 @@ int devices_start(const struct vm_config *c, struct device_host *hosts, unsigned
 		if (hosts[i].kind->start)
 			ret = hosts[i].kind->start(&hosts[i], c, e);
 	return ret;
+}
+
+void devices_dirs(const struct vm_config *c, struct device_host *hosts, unsigned int nr_hosts,
+		  struct sandbox_dir *dir, unsigned int max, unsigned int *nr)
+{
+	for (unsigned int i = 0; i < nr_hosts && *nr < max; i++)
+		if (hosts[i].kind->dir && hosts[i].kind->dir(&hosts[i], c, &dir[*nr]))
+			(*nr)++;
 }
 
 void devices_close(struct device_host *hosts, unsigned int nr)

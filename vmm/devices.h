@@ -18,6 +18,7 @@ struct machine;
 struct virtio_dev;
 struct virtio_env;
 struct device_kind;
+struct sandbox_dir;
 
 /**
  * struct device_host - the host's end of one device
@@ -43,6 +44,8 @@ struct device_host {
  *         NULL
  * @close: undo both, also after a failure; @fd is closed afterwards. May be NULL
  * @make:  make the device for one boot
+ * @dir:   the folder that it uses by name after the start, which stays reachable in the sandbox.
+ *         Return: false: none. May be NULL
  */
 struct device_kind {
 	const char *name;
@@ -53,6 +56,7 @@ struct device_kind {
 	void (*close)(struct device_host *h);
 	int (*make)(struct machine *m, struct device_host *h, const struct virtio_env *env,
 		    struct virtio_dev **out, struct err *e);
+	bool (*dir)(struct device_host *h, const struct vm_config *c, struct sandbox_dir *d);
 };
 
 /** devices_count() - number of devices that the options ask for */
@@ -68,6 +72,9 @@ int devices_open(const struct vm_config *c, struct device_host **out, unsigned i
 /** devices_start() - start what they need */
 int devices_start(const struct vm_config *c, struct device_host *hosts, unsigned int nr,
 		  struct err *e);
+/** devices_dirs() - the folders of @dir, @max at most; *@nr is added to */
+void devices_dirs(const struct vm_config *c, struct device_host *hosts, unsigned int nr_hosts,
+		  struct sandbox_dir *dir, unsigned int max, unsigned int *nr);
 /** devices_close() - close them all; a NULL array is fine */
 void devices_close(struct device_host *hosts, unsigned int nr);
 

@@ -31,6 +31,11 @@
 #include "vmm/core/loop.h"
 #include "vmm/gdb_int.h"
 
+/*
+ * #syscalls main?gdb: accept4 read recvfrom sendto shutdown setsockopt eventfd2 unlink unlinkat
+ * #syscalls main?gdb: lstat
+ */
+
 /* How often a client may ask for the same reply again before it is taken for broken. */
 #define MAX_RESENDS 8
 
@@ -457,12 +462,17 @@ fail:
 	return err_set(e, ret, "--gdb unix:%s: %s", path, strerror(-ret));
 }
 
-static void unlisten(struct gdb *g)
+void gdb_remove(const struct gdb *g)
 {
 	struct stat st;
 
 	if (g->path && lstat(g->path, &st) == 0 && st.st_dev == g->dev && st.st_ino == g->ino)
 		unlink(g->path);
+}
+
+static void unlisten(struct gdb *g)
+{
+	gdb_remove(g);
 	free(g->path);
 	if (g->listener.fd >= 0) {
 		loop_del(g->loop, &g->listener);
@@ -483,8 +493,7 @@ static void destroy(struct gdb *g)
 	free(g);
 }
 
-int gdb_start(struct loop *l, const char *spec, const struct gdb_target_ops *ops, void *ctx,
-	      struct gdb **out, struct err *e)
+int gdb_listen(struct loop *l, const char *spec, struct gdb **out, struct err *e)
 {
 	struct gdb *g;
 	int ret;
@@ -503,10 +512,6 @@ int gdb_start(struct loop *l, const char *spec, const struct gdb_target_ops *ops
 		ret = -errno;
 	else
 		ret = loop_add(l, &g->wake, EPOLLIN);
-	if (!ret)
-		ret = gdb_target_init(&g->t, ops, ctx);
-	if (!ret)
-		ret = gdb_make_xml(g);
 	if (ret < 0) {
 		err_set(e, ret, "--gdb %s: %s", spec, strerror(-ret));
 		goto fail;
@@ -514,17 +519,39 @@ int gdb_start(struct loop *l, const char *spec, const struct gdb_target_ops *ops
 	ret = strncmp(spec, "unix:", 5) ? listen_tcp(g, spec, e) : listen_unix(g, spec + 5, e);
 	if (ret < 0)
 		goto fail;
-	ret = loop_add(l, &g->listener, EPOLLIN);
-	if (ret < 0) {
-		err_set(e, ret, "--gdb %s: %s", spec, strerror(-ret));
-		goto fail;
-	}
-	ops->stop_all(ctx);
 	*out = g;
 	return 0;
 
 fail:
 	destroy(g);
+	return ret;
+}
+
+int gdb_attach(struct gdb *g, const struct gdb_target_ops *ops, void *ctx, struct err *e)
+{
+	int ret = gdb_target_init(&g->t, ops, ctx);
+
+	if (!ret)
+		ret = gdb_make_xml(g);
+	if (!ret)
+		ret = loop_add(g->loop, &g->listener, EPOLLIN);
+	if (ret < 0)
+		return err_set(e, ret, "--gdb: %s", strerror(-ret));
+	ops->stop_all(ctx);
+	return 0;
+}
+
+int gdb_start(struct loop *l, const char *spec, const struct gdb_target_ops *ops, void *ctx,
+	      struct gdb **out, struct err *e)
+{
+	int ret = gdb_listen(l, spec, out, e);
+
+	if (!ret)
+		ret = gdb_attach(*out, ops, ctx, e);
+	if (ret < 0) {
+		gdb_close(*out, 1);
+		*out = NULL;
+	}
 	return ret;
 }
 

@@ -139,6 +139,12 @@ struct gdb_target_ops {
  */
 int gdb_start(struct loop *l, const char *spec, const struct gdb_target_ops *ops, void *ctx,
 	      struct gdb **out, struct err *e);
+/** gdb_listen() - the first half of gdb_start(), which needs no machine; nobody is served yet */
+int gdb_listen(struct loop *l, const char *spec, struct gdb **out, struct err *e);
+/** gdb_attach() - the second half */
+int gdb_attach(struct gdb *g, const struct gdb_target_ops *ops, void *ctx, struct err *e);
+/** gdb_remove() - remove the socket file, as gdb_close() does */
+void gdb_remove(const struct gdb *g);
 
 /** gdb_where() - where it listens, as gdb's "target remote" wants it ("127.0.0.1:1234", a path) */
 const char *gdb_where(const struct gdb *g);

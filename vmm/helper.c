@@ -18,27 +18,39 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "vmm/attendant.h"
 #include "vmm/core/err.h"
+#include "vmm/core/thread.h"
+
+/* #syscalls main,aux?backend: poll ppoll read close waitid wait4 eventfd2 */
 
 #define LINE_MAX_LEN	512	/* longer lines are cut in pieces */
 #define KILL_MS		5000	/* how long a killed process may take, if its I/O hangs */
 #define DRAIN_MS	200	/* for the last words of one that has ended */
+#define PATIENCE_MS	3000	/* for one that ends by itself when it is asked to */
 
 struct helper {
 	char name[32];
 	enum log_level level;
 	pid_t pid;
+	pid_t owner;			/* who started it: in the attendant most are not its own */
 	int pidfd;
 	int out;			/* what it says */
 	int stop;			/* eventfd: the listener shall end */
 	pthread_t listener;
 	bool listening;
 	_Atomic bool leaving;		/* its end is wanted */
+	int job;			/* its end, for the attendant; -1: none */
+	struct helper *next;		/* in @pending */
 	struct log_rate rate;
 	pthread_mutex_t lock;		/* of @line and @last */
 	size_t len;
 	char line[LINE_MAX_LEN], last[LINE_MAX_LEN];
 };
+
+/* Those that nobody listens to yet, because there may be no threads. */
+static struct helper *pending;
+static bool deferred;
 
 /* ---- where it is ----------------------------------------------------------------------------- */
 
@@ -164,12 +176,32 @@ static void *listener(void *arg)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
+#define NR_VARS 8
+
+/* What is left of the environment for a helper. A script gets all of it. */
+static char **environment(const struct helper_cfg *cfg, char *own[NR_VARS])
+{
+	static const char *const vars[NR_VARS - 1] = {
+		"PATH=", "HOME=", "TMPDIR=", "LANG=", "LC_ALL=", "TZ=", "XDG_RUNTIME_DIR=",
+	};
+	unsigned int n = 0;
+
+	if (cfg->ends)
+		return environ;
+	for (char **v = environ; v && *v; v++)
+		for (size_t i = 0; i < ARRAY_SIZE(vars); i++)
+			if (!strncmp(*v, vars[i], strlen(vars[i])) && n < ARRAY_SIZE(vars))
+				own[n++] = *v;
+	own[n] = NULL;
+	return own;
+}
+
 /*
  * In the new process. Other threads of the old one may have held locks of the C library: from here
  * on only what signal-safety(7) allows.
  */
-_Noreturn static void become(const char *path, const struct helper_cfg *cfg, int out, int report,
-			     pid_t parent)
+_Noreturn static void become(const char *path, const struct helper_cfg *cfg, char **env, int out,
+			     int report, pid_t parent)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -193,7 +225,10 @@ _Noreturn static void become(const char *path, const struct helper_cfg *cfg, int
 	for (unsigned int i = 0; i < cfg->nr_fds; i++)
 		if (fcntl(cfg->fd[i], F_SETFD, 0) < 0)
 			goto fail;
-	execv(path, (char *const *)(uintptr_t)cfg->argv);
+	/* but for a script, which may have to become somebody else to do its work */
+	if (!cfg->ends && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		goto fail;
+	execve(path, (char *const *)(uintptr_t)cfg->argv, env);
 fail:
 	error = errno;
 	if (write(report, &error, sizeof(error)) < 0)
@@ -223,6 +258,7 @@ static int missing(const struct helper_cfg *cfg, struct err *e)
 /* Fork; 0 or a negative errno, also that of a failed exec */
 static int launch(struct helper *h, const char *path, const struct helper_cfg *cfg)
 {
+	char *own[NR_VARS], **env = environment(cfg, own);
 	int out[2], report[2], error = 0, ret;
 	pid_t parent = getpid();
 	ssize_t n;
@@ -233,9 +269,10 @@ static int launch(struct helper *h, const char *path, const struct helper_cfg *c
 		ret = -errno;
 		goto out_pipe;
 	}
+	h->owner = parent;
 	h->pid = fork();
 	if (!h->pid)
-		become(path, cfg, out[1], report[1], parent);
+		become(path, cfg, env, out[1], report[1], parent);
 	ret = h->pid < 0 ? -errno : 0;
 	close(report[1]);
 	if (ret < 0)
@@ -268,11 +305,81 @@ out_pipe:
 	return ret;
 }
 
+/* Return: it has ended */
+static bool wait_end(const struct helper *h, int ms)
+{
+	struct pollfd p = { .fd = h->pidfd, .events = POLLIN };
+
+	return poll(&p, 1, ms) > 0;
+}
+
+/* SIGTERM, then SIGKILL, to it and to what it has forked. */
+static void quit(struct helper *h, unsigned int patience_ms)
+{
+	if (!wait_end(h, 0)) {
+		kill(-h->pid, SIGTERM);
+		wait_end(h, patience_ms);
+	}
+	/* not reaped yet, the number is its own */
+	if (!syscall(SYS_pidfd_send_signal, h->pidfd, 0, NULL, 0))
+		kill(-h->pid, SIGKILL);
+	if (!wait_end(h, KILL_MS))
+		log_warning("%s (process %d) does not end", h->name, (int)h->pid);
+}
+
+static int quit_job(void *ctx, int fds[ATTENDANT_FDS], unsigned int *nr, struct err *e)
+{
+	quit(ctx, PATIENCE_MS);
+	return 0;
+}
+
+static int add_job(struct helper *h)
+{
+	const struct attendant_job job = {
+		.fn = quit_job, .ctx = h, .at_end = true, .fd = h->pidfd,
+	};
+
+	h->job = attendant_add(&job);
+	return MIN(h->job, 0);
+}
+
+static int listen_to(struct helper *h)
+{
+	int ret = thread_start(&h->listener, THREAD_AUX, "helper", listener, h);
+
+	h->listening = !ret;
+	return ret;
+}
+
+void helpers_defer(void)
+{
+	deferred = true;
+}
+
+void helpers_apart(void)
+{
+	pending = NULL;
+	deferred = false;
+}
+
+int helpers_listen(struct err *e)
+{
+	int ret = 0;
+
+	deferred = false;
+	for (struct helper *h = pending; h && !ret; h = pending) {
+		pending = h->next;
+		ret = listen_to(h);
+		if (ret < 0)
+			err_set(e, ret, "cannot listen to %s: %s", h->name, strerror(-ret));
+	}
+	return ret;
+}
+
 int helper_start(const struct helper_cfg *cfg, struct helper **out, struct err *e)
 {
 	const char *base = strrchr(cfg->argv[0], '/');
 	struct helper *h;
-	sigset_t all, old;
 	char *path;
 	int ret;
 
@@ -287,6 +394,7 @@ int helper_start(const struct helper_cfg *cfg, struct helper **out, struct err *
 	}
 	snprintf(h->name, sizeof(h->name), "%s", base ? base + 1 : cfg->argv[0]);
 	h->level = cfg->level;
+	h->job = -1;
 	h->leaving = cfg->ends;
 	h->pidfd = h->out = -1;
 	pthread_mutex_init(&h->lock, NULL);
@@ -298,12 +406,13 @@ int helper_start(const struct helper_cfg *cfg, struct helper **out, struct err *
 		free_helper(h);
 		return ret;
 	}
-	/* signals are for the main thread */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = -pthread_create(&h->listener, NULL, listener, h);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	h->listening = !ret;
+	ret = cfg->ends ? 0 : add_job(h);
+	if (!ret && deferred && !cfg->ends) {
+		h->next = pending;
+		pending = h;
+	} else if (!ret) {
+		ret = listen_to(h);
+	}
 	log_debug("%s started: process %d", path, (int)h->pid);
 	free(path);
 	if (ret < 0) {
@@ -317,14 +426,6 @@ int helper_start(const struct helper_cfg *cfg, struct helper **out, struct err *
 int helper_pidfd(const struct helper *h)
 {
 	return h->pidfd;
-}
-
-/* Return: it has ended */
-static bool wait_end(const struct helper *h, int ms)
-{
-	struct pollfd p = { .fd = h->pidfd, .events = POLLIN };
-
-	return poll(&p, 1, ms) > 0;
 }
 
 bool helper_alive(const struct helper *h)
@@ -351,7 +452,12 @@ int helper_error(struct helper *h, const char *what, struct err *e)
 	/* an end that is just about to happen explains more than none */
 	if (!wait_end(h, DRAIN_MS) || !how_ended(h, how, sizeof(how)))
 		return err_set(e, -ETIMEDOUT, "%s: %s did not answer", what, h->name);
-	usleep(DRAIN_MS * 1000);	/* its last words are on their way */
+	if (h->listening)
+		usleep(DRAIN_MS * 1000);	/* its last words are on their way */
+	else
+		while (hear(h))
+			if (poll(&(struct pollfd){ .fd = h->out, .events = POLLIN }, 1, 0) <= 0)
+				break;
 	pthread_mutex_lock(&h->lock);
 	memcpy(last, h->last, sizeof(last));
 	pthread_mutex_unlock(&h->lock);
@@ -361,23 +467,31 @@ int helper_error(struct helper *h, const char *what, struct err *e)
 void helper_stop(struct helper *h, unsigned int patience_ms)
 {
 	uint64_t one = 1;
+	struct err e;
 
 	if (!h)
 		return;
 	h->leaving = true;
-	if (!wait_end(h, 0)) {
-		kill(-h->pid, SIGTERM);
-		wait_end(h, patience_ms);
+	for (struct helper **p = &pending; *p; p = &(*p)->next)
+		if (*p == h) {
+			*p = h->next;
+			break;
+		}
+	/* from inside of the sandbox nobody can be sent a signal */
+	if (attendant_runs() && h->job >= 0) {
+		if (attendant_ask(h->job, NULL, 0, &e) < 0)
+			log_warning("%s: %s", h->name, e.msg);
+	} else {
+		attendant_withdraw(h->job);
+		quit(h, patience_ms);
 	}
-	/* also what it may have forked and left behind: not reaped yet, the number is its own */
-	kill(-h->pid, SIGKILL);
-	if (!wait_end(h, KILL_MS))
-		log_warning("%s (process %d) does not end", h->name, (int)h->pid);
 	if (h->listening) {
 		if (write(h->stop, &one, sizeof(one)) < 0)
 			log_debug("%s: %s", h->name, strerror(errno));
 		pthread_join(h->listener, NULL);
 	}
+	if (h->owner != getpid())
+		h->out = h->stop = -1;	/* closed there, and something else by now */
 	waitpid(h->pid, NULL, WNOHANG);
 	free_helper(h);
 }

@@ -2,8 +2,8 @@
 /*
  * Helper processes: programs of others that do a device's work (passt, virtiofsd,
  * qemu-storage-daemon). They are started from the main thread, belong to this process and end with
- * it, get the descriptors that they are meant to have and no others, and what they say goes to the
- * log.
+ * it. They get the descriptors that they are meant to have and no others, a few variables of the
+ * environment (scripts: all of it), and no_new_privs (scripts: not). What they say goes to the log.
  *
  * A helper that ends on its own account is a warning here; its device finds out by itself, from the
  * end of its socket.
@@ -55,6 +55,20 @@ char *helper_find(const char *name);
  * Return: 0; -ENOENT: it is not there, @e says where to get it; or what fork() and the like say.
  */
 int helper_start(const struct helper_cfg *cfg, struct helper **out, struct err *e);
+
+/**
+ * helpers_defer() - there may be no threads yet: what helpers say waits in their pipes
+ *
+ * But for those that end by themselves (@ends of their cfg).
+ */
+void helpers_defer(void);
+/** helpers_listen() - from now on, and to those that were started before */
+int helpers_listen(struct err *e);
+/**
+ * helpers_apart() - in a process that was forked off: those that were started before are the other
+ * one's to listen to
+ */
+void helpers_apart(void);
 
 /** helper_pidfd() - readable once the helper has ended; belongs to the helper */
 int helper_pidfd(const struct helper *h);

@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/thread.h"
 
 struct iothread {
 	struct loop loop;
@@ -53,29 +53,18 @@ static void *run(void *arg)
 
 int iothreads_start(struct iothreads *t, struct err *e)
 {
-	sigset_t all, old;
 	int ret = 0;
 
-	/* Signals are the main thread's; but a fault is its thread's, and gmem catches SIGBUS. */
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGILL);
-	sigdelset(&all, SIGFPE);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (unsigned int i = 0; i < t->nr && !ret; i++) {
 		char name[16];
 
-		ret = pthread_create(&t->thread[i].id, NULL, run, &t->thread[i]);
-		t->thread[i].running = !ret;
 		snprintf(name, sizeof(name), "io%u", i);
-		if (!ret)
-			pthread_setname_np(t->thread[i].id, name);
+		ret = thread_start(&t->thread[i].id, THREAD_IO, name, run, &t->thread[i]);
+		t->thread[i].running = !ret;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret) {
+	if (ret < 0) {
 		iothreads_stop(t);
-		return err_set(e, -ret, "I/O threads: %s; fewer: --io-threads N", strerror(ret));
+		return err_set(e, ret, "I/O threads: %s; fewer: --io-threads N", strerror(-ret));
 	}
 	return 0;
 }

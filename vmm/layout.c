@@ -10,7 +10,10 @@
 #include "vmm/board/pci.h"
 #include "vmm/cmdline.h"
 #include "vmm/core/err.h"
+#include "vmm/core/path.h"
 #include "vmm/devices.h"
+
+/* #syscalls main: write ftruncate close */
 
 #define PMEM_SECTION (512 * SZ_1M)
 
@@ -248,7 +251,7 @@ int layout_make(const struct vm_config *c, const struct loader_files *files, uin
 
 int layout_dump_dtb(const struct vm_config *c, const struct layout *l, struct err *e)
 {
-	int fd = open(c->dump_dtb, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	int fd = path_open(c->dump_dtb, O_WRONLY | O_CREAT | O_TRUNC, 0666);
 	ssize_t n;
 
 	if (fd < 0)

@@ -38,8 +38,11 @@
 #include "vmm/board/memmap.h"
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/path.h"
 #include "vmm/core/trace.h"
 #include "vmm/unzip.h"
+
+/* #syscalls main,vcpu,aux: read pread64 memfd_create */
 
 #define HEAD_SIZE	0x9000		/* as far as the magic of an ISO 9660 image */
 #define FLAT_OFFSET	0x80000ULL	/* also of kernels before 3.17: image_size is 0 */
@@ -150,7 +153,7 @@ static int open_one(int *fd, const char *what, const char *option, const char *p
 
 	if (!path)
 		return 0;
-	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	*fd = path_open(path, O_RDONLY | O_NOCTTY, 0);
 	if (*fd < 0)
 		return err_set(e, -errno, "Unable to open %s %s: %s: check what %s names", what,
 			       path, strerror(errno), option);
@@ -737,7 +740,7 @@ static int lay_out(const struct loader_in *in, struct loader_out *out, struct pl
 			       ": give more RAM, at least -m %" PRIu64,
 			       image->name, image->path, behind, in->ram_base + in->ram_size,
 			       mib_needed(in, behind, initrd && !dt ? initrd->len : 0));
-	if (dt)
+	if (initrd && dt)
 		return err_set(e, -ENOSPC,
 			       "initrd %s does not fit: where devicetree %s wants it (%" PRIipa
 			       " to %" PRIipa ") is the devicetree's own place (%" PRIipa ")",

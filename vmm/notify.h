@@ -14,10 +14,12 @@
 /**
  * struct notify - the way to a service manager
  * @fd:          -1: there is none
+ * @connected:   to @addr
  * @watchdog_ns: it wants to hear something this often; 0: it does not
  */
 struct notify {
 	int fd;
+	bool connected;
 	struct sockaddr_un addr;
 	socklen_t len;
 	uint64_t watchdog_ns;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "realm/ipa.h"
@@ -15,6 +16,7 @@
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
 #include "vmm/options_dev.h"
+#include "vmm/sandbox.h"
 
 #define NAME_LEN_MAX 64 /* leaves room in a socket's path */
 #define SVE_VL_MIN 128	/* Arm ARM, ZCR_ELx.LEN */
@@ -362,6 +364,16 @@ static int take_bool(const struct opt *o, const char *value, void *dest, struct 
 	return ret;
 }
 
+/* lkvm has an option of this name, too, that takes a script. */
+static int take_sandbox(const struct opt *o, const char *value, void *dest, struct err *e)
+{
+	struct vm_config *c = dest;
+
+	if (opt_is_choice(o, value))
+		return opt_choice(o, value, &c->sandbox, e);
+	return opt_string(o, value, &c->sandbox_script, e);
+}
+
 /* Which guest is up: a word, a port, or a regular expression. */
 static int take_ready(const struct opt *o, const char *value, void *dest, struct err *e)
 {
@@ -482,6 +494,13 @@ static const struct opt_choice compat_choices[] = {
 
 #define WHY_LEGACY "virtio before 1.0 is not offered: Linux speaks virtio 1 since 4.0, give mmio"
 
+static const struct opt_choice sandbox_choices[] = {
+	{ "on", SANDBOX_ON },
+	{ "audit", SANDBOX_AUDIT },
+	{ "off", SANDBOX_OFF },
+	{ NULL }
+};
+
 static const struct opt_choice transport_choices[] = {
 	{ "mmio", TRANSPORT_MMIO },
 	{ "pci", TRANSPORT_PCI },
@@ -526,8 +545,9 @@ static const char *const groups[] = {
 #define REFUSED(n, a, h, w) { .name = (n), .group = G_COMPAT, .arg = (a), .help = (h), .why = (w), \
 			  .flags = OPT_REFUSED | ((a) ? 0 : OPT_FLAG) }
 #define LATER		"not in this version: "
-#define WHY_TRUSTED LATER "trusted devices (RMM 2.0 device assignment, TDISP) are not built; leave it " \
-	"out, and --vfio-pci gives the guest the device for its shared pages"
+#define NO_TRUSTED	"trusted devices are not built"
+#define WHY_TRUSTED	"Trusted devices (device assignment of RMM 2.0, TDISP) are not built: " \
+	"--vfio-pci gives the guest the device for its shared pages."
 #define WHY_GMEM "a realm takes its memory from guest_memfd by itself where the kernel has it"
 
 static const struct opt options[] = {
@@ -665,7 +685,7 @@ static const struct opt options[] = {
 	{ .name = "emulated-keys", .group = G_REALM, .arg = "DIR", .key = "realm.emulated-keys",
 	  .help = "emulated: keys that sign its tokens",
 	  .text = "Test keys; what they sign proves nothing.",
-	  .parse = opt_string, TO(emulated_keys), .path = "" },
+	  .parse = opt_string, TO(emulated_keys), .path = "", .flags = OPT_LATER },
 	{ .name = "emulated-strict", .group = G_REALM, .flags = OPT_FLAG,
 	  .key = "realm.emulated-strict",
 	  .help = "emulated: fault on memory that was given up",
@@ -876,7 +896,15 @@ static const struct opt options[] = {
 	  .help = "serve gdb at a TCP PORT or unix:PATH",
 	  .text = "The port is open on the loopback address only. The guest waits for gdb. Not "
 		  "for KVM realms, into which nobody can look.",
-	  .parse = take_gdb, TO(gdb), .path = "unix:" },
+	  .parse = take_gdb, TO(gdb), .path = "unix:", .flags = OPT_LATER },
+	{ .name = "sandbox", .group = G_RUNNING, .arg = "MODE", .key = "sandbox.mode",
+	  .help = "sandbox around realmtool (on, audit, off)",
+	  .text = "With on, the default, realmtool gives up privileges, files, network and system "
+		  "calls that the guest at hand does not need (realmtool-sandboxing(7)); what the "
+		  "host does not allow is left out. With audit a forbidden system call is told "
+		  "instead of being the end, and the rest of the sandbox only says what it would "
+		  "do. Another word is the script of lkvm's option of this name.",
+	  .parse = take_sandbox, .choice = sandbox_choices, .def = "on" },
 	{ .name = "trace", .group = G_RUNNING, .arg = "FILE", .key = "run.trace",
 	  .help = "write a trace of the run, for ui.perfetto.dev",
 	  .text = "JSON that Perfetto and chrome://tracing show: the launch in its steps, each exit "
@@ -884,7 +912,7 @@ static const struct opt options[] = {
 		  "of disks and network devices with their latency, DMA mappings, resets and "
 		  "pauses. A busy guest writes a few MiB each second; the file ends at 1 GiB, and "
 		  "what is missing is counted in it. It tells what the guest does and when.",
-	  .parse = opt_string, TO(trace), .path = "" },
+	  .parse = opt_string, TO(trace), .path = "", .flags = OPT_LATER },
 	{ .name = "dev", .group = G_RUNNING, .arg = "FILE", .key = "run.kvm-device",
 	  .help = "KVM device (default /dev/kvm)",
 	  .parse = opt_string, TO(kvm_dev), .path = "" },
@@ -911,8 +939,13 @@ static const struct opt options[] = {
 		LATER "use --realm, or leave it out for a VM that nothing protects"),
 	REFUSED("protected", NULL, "protected VM of pKVM",
 		LATER "use --realm, or leave it out for a VM that nothing protects"),
-	REFUSED("viommu", NULL, "IOMMU of the guest, for trusted devices", WHY_TRUSTED),
-	REFUSED("iommufd-vdevice", NULL, "trusted device (TDISP)", WHY_TRUSTED),
+	{ .name = "viommu", .group = G_COMPAT, .flags = OPT_FLAG,
+	  .help = "trusted devices: a warning as lkvm, else refused",
+	  .text = WHY_TRUSTED,
+	  .parse = opt_flag, TO(trusted_asked), .no_key = NO_TRUSTED },
+	{ .name = "iommufd-vdevice", .group = G_COMPAT, .flags = OPT_FLAG,
+	  .help = "the same, as older branches call it",
+	  .parse = opt_flag, TO(trusted_asked), .no_key = NO_TRUSTED },
 	REFUSED("nested", NULL, "KVM in the guest",
 		LATER "the guest runs at EL1 only, leave it out"),
 	REFUSED("e2h0", NULL, "nested guest without VHE",
@@ -927,8 +960,6 @@ static const struct opt options[] = {
 	REFUSED("measurement-log", NULL, "event log in guest memory",
 		LATER "it would change the measurement: leave it out"),
 	REFUSED("virtio-legacy", NULL, "virtio before 1.0", WHY_LEGACY),
-	REFUSED("sandbox", "SCRIPT", "script run in the default root file system",
-		LATER "start the script from an --initrd or a --disk"),
 	REFUSED("vnc", NULL, "VNC display", "an arm64 guest has no display: use the console"),
 	REFUSED("gtk", NULL, "GTK display", "an arm64 guest has no display: use the console"),
 	REFUSED("sdl", NULL, "SDL display", "an arm64 guest has no display: use the console"),
@@ -962,6 +993,9 @@ static void tell(const struct vm_config *c, const struct opt_state *st)
 	for (unsigned int i = 0; i < run_options.nr && c->mode == MODE_PLAIN; i++)
 		if (st->count[i] && options[i].group == G_REALM)
 			log_warning("option --%s has no effect without --realm", options[i].name);
+	if (c->trusted_asked)
+		log_warning("option --viommu: trusted devices (TDISP) are not built: --vfio-pci gives the "
+			    "guest a device for its shared pages only");
 	if (opt_given(&run_options, st, "stop-timeout") && !c->power_button)
 		log_warning("option --stop-timeout has no effect without --power-button");
 	if (c->mode != MODE_PLAIN && c->mem < SWIOTLB_WARN && !has_swiotlb(c))
@@ -970,6 +1004,29 @@ static void tell(const struct vm_config *c, const struct opt_state *st)
 			"them for shared I/O buffers; give more with --mem, or make the buffers "
 			"smaller with --swiotlb SIZE",
 			c->mem / SZ_1M);
+}
+
+/*
+ * Where lkvm looks if no kernel is named: a build's here or two folders up, the host's own. NULL:
+ * there is none.
+ */
+static char *find_kernel(void)
+{
+	static const char *const build[] = {
+		"Image", "arch/arm64/boot/Image", "../../arch/arm64/boot/Image",
+	};
+	struct utsname u;
+	char *path;
+
+	for (size_t i = 0; i < ARRAY_SIZE(build); i++)
+		if (!access(build[i], R_OK))
+			return strdup(build[i]);
+	if (uname(&u) < 0 || asprintf(&path, "/boot/vmlinuz-%s", u.release) < 0)
+		return NULL;
+	if (!access(path, R_OK))
+		return path;
+	free(path);
+	return NULL;
 }
 
 /* The name of the config file, as far as it can be one of a guest: blue@1 becomes blue-1. */
@@ -1024,6 +1081,8 @@ int options_apply(struct conf *f, struct vm_config *c, bool lkvm, struct err *e)
 		free(c->initrd);
 		c->initrd = NULL;
 	}
+	if (c->lkvm && !c->kernel && !c->firmware)
+		c->kernel = find_kernel();
 	ret = config_check(c, e);
 	if (ret < 0)
 		return f->path ? err_prefix(e, "%.300s", f->path) : ret;

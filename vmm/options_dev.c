@@ -101,7 +101,7 @@ static const struct opt disk_opt[] = {
 	{ .name = "format", .arg = "FORMAT", .help = "raw (default), or qcow2 by way of qemu-storage-daemon",
 	  .parse = opt_choice, TO(format), .choice = format_choices },
 	{ .name = "socket", .arg = "PATH", .help = "of a vhost-user-blk back end that runs already",
-	  .parse = opt_string, TO(socket), .path = "" },
+	  .flags = OPT_LATER, .parse = opt_string, TO(socket), .path = "" },
 	{ .name = "serial", .arg = "TEXT", .help = "what the guest reads as its serial number",
 	  .parse = take_serial, TO(serial) },
 	{ .name = "discard", .arg = "on|off", .help = "whether the guest may give blocks back",
@@ -240,7 +240,7 @@ static const struct opt net_opt[] = {
 	{ .name = "downscript", .arg = "FILE", .help = "run before it goes",
 	  .parse = opt_string, TO(downscript), .path = "", .choice = no_file },
 	{ .name = "socket", .arg = "PATH", .help = "of a passt or a vhost-user back end that runs already",
-	  .parse = opt_string, TO(socket), .path = "" },
+	  .flags = OPT_LATER, .parse = opt_string, TO(socket), .path = "" },
 	{ .name = "mtu", .arg = "N", .help = "told to the guest",
 	  .parse = opt_uint, TO(mtu), .min = MTU_MIN, .max = MTU_MAX },
 	{ .name = "mq", .arg = "N", .help = "pairs of queues",
@@ -336,7 +336,7 @@ static const struct opt share_opt[] = {
 	{ .name = "ro", .flags = OPT_FLAG, .help = "read-only",
 	  .parse = opt_flag, TO(readonly) },
 	{ .name = "socket", .arg = "PATH", .help = "of a virtiofsd that runs already, for --fs",
-	  .parse = opt_string, TO(socket), .path = "" },
+	  .flags = OPT_LATER, .parse = opt_string, TO(socket), .path = "" },
 };
 /* clang-format on */
 #undef TO
@@ -411,7 +411,7 @@ static const struct opt vsock_opt[] = {
 	{ .name = "cid", .arg = "CID", .help = "context ID of the guest, 3 or more",
 	  .parse = opt_u64, TO(cid), .min = CID_MIN, .max = CID_MAX },
 	{ .name = "path", .arg = "PATH", .help = "unix socket, in place of the host's vhost-vsock",
-	  .parse = opt_string, TO(path), .path = "" },
+	  .flags = OPT_LATER, .parse = opt_string, TO(path), .path = "" },
 };
 /* clang-format on */
 #undef TO
@@ -621,7 +621,7 @@ static const struct opt port_opt[] = {
 	{ .name = "name", .arg = "NAME", .help = "/dev/virtio-ports/NAME in the guest",
 	  .parse = opt_string, TO(name) },
 	{ .name = "path", .arg = "PATH", .help = "unix socket of the host's end; else a pty",
-	  .parse = opt_string, TO(path), .path = "" },
+	  .flags = OPT_LATER, .parse = opt_string, TO(path), .path = "" },
 };
 /* clang-format on */
 #undef TO

@@ -12,6 +12,8 @@
 #include "vmm/core/usock.h"
 #include "vmm/term.h"
 
+/* #syscalls main,io: recvfrom sendto close */
+
 #define IN_CHUNK 4096
 
 /**

@@ -13,6 +13,7 @@
 #include "vmm/config.h"
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
+#include "vmm/core/path.h"
 
 #define FILE_MAX 16384
 
@@ -189,8 +190,11 @@ static int load_file(const char *path, struct host_profile *p, struct err *e)
 	ssize_t n;
 	int fd;
 
+	/* it is read several times, and a descriptor that was passed on can be taken only once */
+	if (path_is_fd(path))
+		path_keep(path, O_RDONLY | O_NONBLOCK, 0);
 	/* O_NONBLOCK: a FIFO must not keep us waiting */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = path_open(path, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0) {
 		int code = -errno;
 
@@ -200,7 +204,7 @@ static int load_file(const char *path, struct host_profile *p, struct err *e)
 		return err_set(e, code, "host profile %.200s: %s; give a file, or one of %s", path,
 			       strerror(-code), names);
 	}
-	while (len < sizeof(text) && (n = read(fd, text + len, sizeof(text) - len)) > 0)
+	while (len < sizeof(text) && (n = path_read(fd, text + len, sizeof(text) - len, len)) > 0)
 		len += n;
 	if (n < 0)
 		err_set(e, -errno, "host profile %.200s: %s", path, strerror(errno));

@@ -19,6 +19,8 @@
 #include "vmm/core/loop.h"
 #include "vmm/core/usock.h"
 
+/* #syscalls main: accept4 read getpeername eventfd2 */
+
 #define LINE_MAX_LEN	1024	/* of a longer line the first bytes count */
 
 /* A line, as it comes. */

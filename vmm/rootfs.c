@@ -144,6 +144,26 @@ int rootfs_config(struct vm_config *c, struct err *e)
 	return ret;
 }
 
+void rootfs_name(struct vm_config *c)
+{
+	static const char ok[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+	const char *name = NULL;
+	char own[32], *copy;
+
+	for (unsigned int i = 0; i < c->nr_shares && c->rootfs == ROOTFS_NAMED; i++)
+		if (!strcmp(c->share[i].tag, ROOTFS_TAG))
+			name = strrchr(c->share[i].dir, '/');
+	snprintf(own, sizeof(own), "guest-%d", (int)getpid());
+	if (!name || !c->name || strcmp(c->name, own) || strlen(++name) > 64 ||
+	    strspn(name, ok) != strlen(name))
+		return;
+	copy = strdup(name);
+	if (!copy)
+		return;
+	free(c->name);
+	c->name = copy;
+}
+
 /* ---- making one ---- */
 
 static int write_all(int fd, const void *buf, size_t len)
@@ -190,8 +210,7 @@ static bool fit_for_init(int fd)
 	return true;
 }
 
-/* realmtool itself is the guest's init. 1: it cannot be. */
-static int put_init(int dir)
+int rootfs_put_init(int dir, const char *name)
 {
 	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), to, ret = 0;
 	char buf[65536];
@@ -203,7 +222,7 @@ static int put_init(int dir)
 		close(from);
 		return 1;
 	}
-	to = openat(dir, "virt/init", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	to = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
 	if (to < 0) {
 		ret = -errno;
 		close(from);
@@ -248,7 +267,7 @@ static int fill(int dir)
 	return symlinkat("/proc/net/pnp", dir, "etc/resolv.conf") < 0 ? -errno : 0;
 }
 
-/* What fill() and put_init() have made, or a part of it. */
+/* What fill() and rootfs_put_init() have made, or a part of it. */
 static void empty(int dir)
 {
 	char name[64];
@@ -296,7 +315,7 @@ int rootfs_create(const char *path, struct err *e)
 	}
 	dir = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ret = dir < 0 || fchmod(dir, 0755) < 0 ? -errno : fill(dir);
-	no_init = ret < 0 ? ret : put_init(dir);
+	no_init = ret < 0 ? ret : rootfs_put_init(dir, "virt/init");
 	ret = MIN(no_init, 0);
 	if (!ret && rename(tmp, path) < 0)
 		ret = errno == ENOTEMPTY ? -EEXIST : -errno;

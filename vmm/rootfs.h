@@ -23,6 +23,12 @@ struct err;
  * --nodefaults. Becomes shares of @c; nothing is opened.
  */
 int rootfs_config(struct vm_config *c, struct err *e);
+/**
+ * rootfs_name() - lkvm calls a guest like the root file system that --disk names
+ *
+ * After rootfs_config(). Leaves a name that the user gave, and takes none that cannot be one.
+ */
+void rootfs_name(struct vm_config *c);
 /** rootfs_path() - ~/.lkvm/NAME; NULL without memory; the caller frees it */
 char *rootfs_path(const char *name);
 /**
@@ -33,10 +39,31 @@ char *rootfs_path(const char *name);
  */
 int rootfs_create(const char *path, struct err *e);
 /**
- * rootfs_init() - what realmtool does as process 1 of a guest, under the name init
+ * rootfs_put_init() - put this program there as a guest's first process
+ * @dir, @name: where; it must not exist
  *
- * Mounts what a Linux needs, runs /virt/run or a shell on the console, powers off in the end.
+ * Return: 0; 1 if it cannot be one, because it is no static program for arm64; a negative errno.
  */
-int rootfs_init(struct err *e);
+int rootfs_put_init(int dir, const char *name);
+
+/*
+ * A folder virt/sandbox.* of the root file system, for one run of a command (vmm/cmd_sandbox.c):
+ * the init that is started, which command it shall run, and what became of it.
+ */
+#define SANDBOX_INIT	"init"
+#define SANDBOX_ARGV	"argv"		/* SANDBOX_RAW or _TTY, the words; each ends with a NUL */
+#define SANDBOX_STATUS	"status"	/* exit code, decimal */
+#define SANDBOX_RAW	"raw"		/* the console is no terminal at the other end */
+#define SANDBOX_TTY	"tty"
+#define SANDBOX_ARGV_MAX 131072		/* bytes */
+
+/**
+ * rootfs_init() - what realmtool does as process 1 of a guest, under the name init
+ * @self: how the kernel called it
+ *
+ * Mounts what a Linux needs, runs the command of a sandbox if it stands in one's folder, else
+ * /virt/init-script, else a shell on the console, and powers off in the end.
+ */
+int rootfs_init(const char *self, struct err *e);
 
 #endif

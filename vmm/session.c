@@ -21,7 +21,10 @@
 #include "vmm/core/log.h"
 #include "vmm/core/trace.h"
 #include "vmm/devices.h"
+#include "vmm/helper.h"
 #include "vmm/predict.h"
+
+/* #syscalls main: read signalfd4 close */
 
 #define HINT_SECONDS	10
 #define PROGRESS_NSEC	NSEC_PER_SEC	/* a population that takes longer is shown */
@@ -219,6 +222,7 @@ static int open_signals(struct session *s, sigset_t *old, struct err *e)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* a write beyond RLIMIT_FSIZE is an error of the disk */
 	s->sig.fn = on_signal;
 	s->sig.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->sig.fd < 0)
@@ -545,9 +549,10 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 	int ret;
 
 	raise_file_limit();
+	helpers_defer();
 	ret = net_fds_given(c, e);
 	if (!ret && c->trace)
-		ret = trace_open(c->trace, c->name, e);
+		ret = trace_prepare(c->trace, c->name, e);
 	if (ret < 0)
 		return ret;
 	ret = open_files(&s, e);
@@ -593,6 +598,10 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 		ret = open_terms(&s, e);
 	if (!ret)
 		ret = devices_start(c, s.host, s.nr_hosts, e);
+	if (!ret && c->gdb)
+		ret = gdb_listen(&s.loop, c->gdb, &s.gdb, e);
+	if (!ret)
+		ret = session_lock_in(&s, e);
 	if (!ret)
 		ret = boots(&s, e);
 	ctl_vm_close(&s, ret);
@@ -609,6 +618,7 @@ int session_run(const struct vm_config *c, const struct kvm_sys *sys, struct err
 	sigprocmask(SIG_SETMASK, &old, NULL);
 out_files:
 	close_files(&s);
+	session_let_out();
 out_trace:
 	trace_close();
 	return ret;

@@ -95,6 +95,17 @@ int session_notify_open(struct session *s, struct err *e);
 /** session_notify_close() - @ret, @e: of session_run(); also after session_notify_open() failed */
 void session_notify_close(struct session *s, int ret, const struct err *e);
 
+/**
+ * session_lock_in() - everything is open: enter the sandbox, then start the threads that waited
+ *
+ * No sandbox with @env.sys, a model of KVM, or where the options say so.
+ */
+int session_lock_in(struct session *s, struct err *e);
+/** session_models_too - for tests: a session on a model of KVM enters the sandbox, too */
+extern bool session_models_too;
+/** session_let_out() - the session is over: the attendant ends, what was kept is closed */
+void session_let_out(void);
+
 /** session_gdb_start() - start the debugger's server; a machine exists, its vCPUs do not run */
 int session_gdb_start(struct session *s, struct err *e);
 /** session_on_debug() - struct machine_env.on_debug */

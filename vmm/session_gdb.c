@@ -6,6 +6,8 @@
 #include "vmm/core/log.h"
 #include "vmm/session.h"
 
+/* #syscalls main,vcpu?gdb: ioctl=A64_SET_GUEST_DEBUG */
+
 #define CAP_GUEST_DEBUG_HW_BPS	119
 #define CAP_GUEST_DEBUG_HW_WPS	120
 
@@ -145,7 +147,7 @@ static const struct gdb_target_ops target_ops = {
 
 int session_gdb_start(struct session *s, struct err *e)
 {
-	int ret = gdb_start(&s->loop, s->cfg->gdb, &target_ops, s, &s->gdb, e);
+	int ret = gdb_attach(s->gdb, &target_ops, s, e);
 
 	if (ret < 0)
 		return ret;

@@ -34,6 +34,12 @@
 #include "vmm/core/log.h"
 #include "vmm/tty.h"
 
+/*
+ * #syscalls main: poll ppoll read recvfrom eventfd2
+ * #syscalls main: ioctl=TIOCGWINSZ|TCGETS|TCSETS|TCSETSF|TIOCGPGRP
+ * #syscalls main,vcpu,io: write sendto
+ */
+
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER _IO('T', 0x41)	/* Linux 4.13 */
 #endif

@@ -23,6 +23,8 @@
 
 #include "vmm/core/log.h"
 
+/* #syscalls main: rt_sigaction */
+
 static const int deadly[] = {
 	SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGSYS, SIGTRAP, SIGQUIT, SIGTERM, SIGINT,
 	SIGHUP, SIGXCPU, SIGXFSZ, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2,

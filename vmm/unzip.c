@@ -15,6 +15,8 @@
 
 #include "vmm/core/err.h"
 
+/* #syscalls main,vcpu,aux: pread64 */
+
 #if defined(HAVE_ZLIB) || defined(HAVE_ZSTD)
 
 #define IN_CHUNK	SZ_64K

@@ -11,11 +11,16 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
+#include "vmm/core/thread.h"
 #include "vmm/core/trace.h"
 #include "vmm/machine.h"
 
-#define KICK_SIGNAL	(SIGRTMIN + 1)
-#define VCPU_STACK	(128 * 1024)
+/*
+ * #syscalls vcpu,main: ioctl=KVM_RUN|KVM_SET_MP_STATE|A64_VCPU_INIT|A64_VCPU_FINALIZE
+ * #syscalls main: ioctl=A64_PREFERRED_TARGET sched_setaffinity
+ * #syscalls main,vcpu,io: tgkill@pid
+ */
+
 #define SVE_VQ_BITS	128
 #define PMU_INTID	(16 + MAP_PPI_PMU)
 #define PMCR_N_SHIFT	11		/* PMCR_EL0.N: number of event counters, 5 bits */
@@ -266,7 +271,7 @@ static void kick(struct vcpu *v)
 		return;
 	immediate_exit(v, true);
 	if (atomic_load(&v->in_guest))
-		pthread_kill(v->thread, KICK_SIGNAL);
+		pthread_kill(v->thread, THREAD_KICK);
 }
 
 static void wait_out(struct machine *m, const struct vcpu *but)
@@ -655,14 +660,9 @@ static void first_run(struct machine *m)
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *v = arg;
-	char name[16];
 
 	self = v;
-	/* By the thread itself: it can be in the guest before pthread_create() has returned. */
-	v->thread = pthread_self();
 	atomic_store(&v->started, true);
-	snprintf(name, sizeof(name), "vcpu-%u", v->k.id);
-	pthread_setname_np(pthread_self(), name);
 	while (enter(v)) {
 		int ret;
 
@@ -728,51 +728,38 @@ static int affinity(const char *list, cpu_set_t *set, struct err *e)
 int vcpus_start(struct machine *m, struct err *e)
 {
 	struct sigaction sa = { .sa_handler = on_kick };
-	pthread_attr_t attr;
-	sigset_t block, old;
 	cpu_set_t cpus;
 	int ret = 0;
 
-	sigaction(KICK_SIGNAL, &sa, NULL);
+	sigaction(THREAD_KICK, &sa, NULL);
 	if (m->cfg->vcpu_affinity) {
 		ret = affinity(m->cfg->vcpu_affinity, &cpus, e);
 		if (ret < 0)
 			return ret;
 	}
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, VCPU_STACK);
-	/* Signals for the process are the main thread's; only the kick is ours. */
-	sigfillset(&block);
-	sigdelset(&block, KICK_SIGNAL);
-	for (int fatal = SIGILL; fatal <= SIGSEGV; fatal++)
-		if (fatal == SIGILL || fatal == SIGABRT || fatal == SIGBUS || fatal == SIGFPE ||
-		    fatal == SIGSEGV)
-			sigdelset(&block, fatal);
-	pthread_sigmask(SIG_SETMASK, &block, &old);
 	for (unsigned int i = 0; i < m->nr_vcpus && !ret; i++) {
 		struct vcpu *v = &m->vcpu[i];
-		pthread_t thread;
+		char name[16];
 
 		/* before the thread exists: it may be the one to end the machine at once */
 		atomic_fetch_add(&m->alive, 1);
 		v->running = true;
-		ret = pthread_create(&thread, &attr, vcpu_thread, v);
-		if (ret) {
+		snprintf(name, sizeof(name), "vcpu-%u", v->k.id);
+		ret = thread_start(&v->thread, THREAD_VCPU, name, vcpu_thread, v);
+		if (ret < 0) {
 			atomic_fetch_sub(&m->alive, 1);
 			v->running = false;
-			ret = err_set(e, -ret, "vCPU %u: thread: %s", i, strerror(ret));
+			err_set(e, ret, "vCPU %u: thread: %s", i, strerror(-ret));
 			break;
 		}
 		v->created = true;
 		if (m->cfg->vcpu_affinity) {
-			ret = pthread_setaffinity_np(thread, sizeof(cpus), &cpus);
+			ret = pthread_setaffinity_np(v->thread, sizeof(cpus), &cpus);
 			if (ret)
 				ret = err_set(e, -ret, "--vcpu-affinity %s: %s (are these CPUs there?)",
 					      m->cfg->vcpu_affinity, strerror(ret));
 		}
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	return ret;
 }
 

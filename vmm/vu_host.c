@@ -11,9 +11,12 @@
 #include <unistd.h>
 
 #include "virtio/vhost_user.h"
+#include "vmm/attendant.h"
 #include "vmm/core/err.h"
 #include "vmm/helper.h"
 #include "vmm/machine.h"
+
+/* #syscalls main?backend: close */
 
 /* A program that was just started may have to read a large image's tables, on a busy machine. */
 #define START_MS	20000
@@ -25,7 +28,10 @@ struct vu_host {
 	char *name, *socket;
 	struct helper *helper;
 	struct vhost_user *conn;
+	int job;			/* of the attendant: start it again */
 };
+
+static int again_job(void *ctx, int fds[ATTENDANT_FDS], unsigned int *nr, struct err *e);
 
 int vu_host_new(const struct vu_host_cfg *cfg, struct vu_host **out, struct err *e)
 {
@@ -35,6 +41,7 @@ int vu_host_new(const struct vu_host_cfg *cfg, struct vu_host **out, struct err 
 	if (!h)
 		return err_set(e, -ENOMEM, "%s: no memory", cfg->name);
 	h->cfg = *cfg;
+	h->job = attendant_add(&(struct attendant_job){ .fn = again_job, .ctx = h, .fd = -1 });
 	h->name = strdup(cfg->name);
 	h->socket = cfg->socket ? strdup(cfg->socket) : NULL;
 	if (!h->name || (cfg->socket && !h->socket)) {
@@ -60,6 +67,7 @@ void vu_host_free(struct vu_host *h)
 	if (!h)
 		return;
 	down(h);
+	attendant_withdraw(h->job);
 	free(h->name);
 	free(h->socket);
 	free(h);
@@ -115,6 +123,35 @@ static int spawn(struct vu_host *h, struct err *e)
 	return ret < 0 ? ret : conn;
 }
 
+/*
+ * In the attendant, on its copy: what it started before ends, and the connection is not its own. A
+ * process that it starts is its own, and it listens to what that says.
+ */
+static int again_job(void *ctx, int fds[ATTENDANT_FDS], unsigned int *nr, struct err *e)
+{
+	struct vu_host *h = ctx;
+	int fd;
+
+	helpers_apart();
+	h->conn = NULL;
+	down(h);
+	fd = h->socket ? dial(h, e) : spawn(h, e);
+	if (fd < 0)
+		return fd;
+	fds[(*nr)++] = fd;
+	return 0;
+}
+
+static int reach(struct vu_host *h, struct err *e)
+{
+	int fd, ret;
+
+	if (!attendant_runs())
+		return h->socket ? dial(h, e) : spawn(h, e);
+	ret = attendant_ask(h->job, &fd, 1, e);
+	return ret < 0 ? ret : fd;
+}
+
 int vu_host_up(struct vu_host *h, struct err *e)
 {
 	int fd, ret;
@@ -122,10 +159,10 @@ int vu_host_up(struct vu_host *h, struct err *e)
 	if (h->conn && vhost_user_alive(h->conn))
 		return 0;
 	down(h);
-	fd = h->socket ? dial(h, e) : spawn(h, e);
+	fd = reach(h, e);
 	if (fd < 0)
 		return fd;
-	ret = vhost_user_new(fd, h->name, h->cfg.rings, h->helper ? START_MS : GREET_MS, &h->conn,
+	ret = vhost_user_new(fd, h->name, h->cfg.rings, !h->socket ? START_MS : GREET_MS, &h->conn,
 			     e);
 	if (ret < 0) {
 		/* What it said before it ended is a better reason than ours. */

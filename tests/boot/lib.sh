@@ -206,3 +206,23 @@ separate()
 	minor=${minor%%[!0-9]*}
 	[ "$major" -gt 6 ] || { [ "$major" = 6 ] && [ "$minor" -ge 18 ]; }
 }
+
+# plain_user: from here on realmtool is run by somebody who has /dev/kvm and nothing else. What is in
+# the case's folder becomes his with each run. Where the tests run as somebody else already, or on a
+# real machine, it stays as it is.
+plain_user()
+{
+	[ "$(id -u)" = 0 ] && [ "${TESTBED:-}" = l1 ] || return 0
+	chmod 755 .
+	echo "exec \"$BIN\" \"\$@\"" >"$PWD/.inner"
+	cat >"$PWD/.plain" <<-END
+		#!/bin/sh
+		chown -R user "$PWD"
+		exec su -m -s /bin/sh -- user "$PWD/.inner" "\$@"
+	END
+	chmod 755 .plain
+	BIN=$PWD/.plain
+	XDG_STATE_HOME=$PWD/state
+	[ "$HOME" != /root ] || HOME=$PWD
+	export XDG_STATE_HOME HOME
+}

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define GICD_SIZE	SZ_64K
@@ -148,12 +150,16 @@ static int bind(struct fake_vm *vm, struct fake_slot *n, int fd)
 	return 0;
 }
 
+/* By a call that realmtool makes, too: in its sandbox the model has no others. Nobody waits there. */
+static bool is_mapped(const uint8_t *p)
+{
+	return syscall(SYS_futex, p, FUTEX_WAKE, 1, NULL, NULL, 0) >= 0;
+}
+
 /* A page that is not mapped would be -EFAULT at a far later time: find it now. */
 static void check_host_memory(const struct fake_slot *s)
 {
-	unsigned char vec;
-
-	if (mincore(s->host, 1, &vec) < 0 || mincore(s->host + s->size - SZ_4K, 1, &vec) < 0)
+	if (!is_mapped(s->host) || !is_mapped(s->host + s->size - SZ_4K))
 		fake_complain("memslot %u at %" PRIipa ": its userspace address is not mapped",
 			      s->slot, s->ipa);
 }

@@ -17,7 +17,7 @@ trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' INT TERM HUP
 
 # the one that takes longest comes first; more at a time than there are CPUs, as many wait for timers
-for t in "$dir"/../conformance/conformance "$dir"/test_*; do
+for t in "$dir"/../conformance/conformance "$dir"/../fault/test_fault "$dir"/test_*; do
 	case $t in *.o|*.d) continue ;; esac
 	[ ! -x "$t" ] || echo "$t"
 done >"$tmp/list"

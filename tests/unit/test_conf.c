@@ -696,7 +696,7 @@ static void round_trip(void **state)
 		   "mode=tap,tapif=t0,vhost=1,mq=4,script=none,guest_mac=02:15:15:15:15:15,trans=mmio",
 		   "-n", "none", "-n", "fd=9", "--9p", "/,root,ro", "--9p", "dir=/x,tag=/dev/root",
 		   "--fs", "socket=/v,tag=fs", "--vsock", "7,path=/v", "--balloon=64M,stats=5",
-		   "--pmem=/p,ro", "--console-port", "agent", "--console-port", "b,path=/b",
+		   "--pmem=/p,ro,ro", "--console-port", "agent", "--console-port", "b,path=/b",
 		   "--tty", "1", "--tty", "3", "--console=hv", "--virtio-ring=packed",
 		   "--io-threads=0", "--no-rng", "--no-dhcp", "--force-pci", "--vfio-pci",
 		   "01:00.0,rom=off", "--no-reboot", "--gdb", "unix:/g");

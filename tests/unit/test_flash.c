@@ -478,6 +478,23 @@ static void read_only_file(void **state)
 	assert_int_equal(rd32(f, 8), BOTH(1));
 }
 
+/* The file is cut short under a running guest: errors of the flash, and it can be used again. */
+static void cut_short(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t status;
+
+	assert_int_equal(program_word(f, 64, 0x12345678), READY);
+	assert_int_equal(truncate(f->path, 0), 0);
+	assert_int_equal(rd32(f, 64), 0xffffffff);
+	status = program_word(f, 64, 0x0badf00d);
+	assert_int_equal(status, READY | 0x00100010);
+	assert_int_equal(truncate(f->path, SIZE), 0);
+	assert_int_equal(erase_block(f, 0), READY);
+	assert_int_equal(program_word(f, 64, 0x600d600d), READY);
+	assert_int_equal(rd32(f, 64), 0x600d600d);
+}
+
 static void bad_files(void **state)
 {
 	static const uint64_t sizes[] = { 0, 1, FLASH_BLOCK_SIZE - 1, FLASH_BLOCK_SIZE / 2,
@@ -553,6 +570,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(mapping_follows_the_mode, setup, teardown),
 		cmocka_unit_test_setup_teardown(contents_persist, setup, teardown),
 		cmocka_unit_test_setup_teardown(read_only_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(cut_short, setup, teardown),
 		cmocka_unit_test(bad_files),
 		cmocka_unit_test_setup_teardown(random_accesses, setup, teardown),
 	};

@@ -587,8 +587,10 @@ static void public_lines_refused(void **state)
 	/* TF-RMM, device assignment */
 	BAD("option --viommu: not in this version", "--realm", "--viommu", "--vfio-pci",
 	    "0000:02:00.0");
-	BAD("option --iommufd-vdevice: not in this version: trusted devices", "--realm",
-	    "--iommufd-vdevice", "--vfio-pci", "0000:02:00.0");
+	BAD("not in this version: trusted devices", "--realm", "--iommufd-vdevice", "--vfio-pci",
+	    "0000:02:00.0");
+	/* as lkvm it is a warning */
+	ACCEPTED_LKVM("-k", "Image", "--realm", "--viommu", "--vfio-pci", "0000:02:00.0");
 	/* kvm-unit-tests */
 	BAD("option --nested: not in this version", "--nested");
 }
@@ -904,12 +906,36 @@ static void command_errors(void **state)
 	assert_non_null(strstr(e.msg, "did you mean run?"));
 }
 
-static void later_commands(void **state)
+/* which words belong to an option, before anything is parsed */
+static void next_words(void **state)
 {
-	assert_true(MAIN("lkvm", "sandbox", "-a") < 0);
-	assert_non_null(strstr(e.msg, "is not in this version: "));
-	assert_true(MAIN("lkvm", "help", "sandbox") < 0);
-	assert_non_null(strstr(e.msg, "is not in this version: "));
+	static const struct {
+		const char *word;
+		bool takes;
+	} t[] = {
+		{ "-k", true }, { "-kImage", false }, { "--mem", true }, { "--mem=64", false },
+		{ "--realm", false }, { "--rng", false }, { "--no-rng", false }, { "--vnc", false },
+		{ "--psci", false }, { "--no-such", false }, { "-h", false }, { "--disk", true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		if (opt_takes_next(&run_options, t[i].word) != t[i].takes)
+			fail_msg("%s", t[i].word);
+}
+
+static void sandbox_command(void **state)
+{
+	assert_true(MAIN("lkvm", "sandbox", "-k", "Image") < 0);
+	assert_non_null(strstr(e.msg, "which command?"));
+	assert_true(MAIN("lkvm", "sandbox", "-k", "Image", "--") < 0);
+	assert_non_null(strstr(e.msg, "which command?"));
+	/* options of the command are none of ours, those in front of it are */
+	assert_true(MAIN("lkvm", "sandbox", "-k", "Image", "--nodefaults", "ls", "--cpus", "x") < 0);
+	assert_non_null(strstr(e.msg, "~/.lkvm/default"));
+	assert_true(MAIN("lkvm", "sandbox", "-k", "Image", "--cpus", "x", "ls") < 0);
+	assert_non_null(strstr(e.msg, "option --cpus"));
+	assert_true(MAIN("realmtool", "sandbox", "-k", "Image", "-i", "initrd", "--", "ls") < 0);
+	assert_non_null(strstr(e.msg, "~/.lkvm/default"));
 }
 
 int main(void)
@@ -948,7 +974,8 @@ int main(void)
 		cmocka_unit_test_teardown(table_is_documented, clean),
 		cmocka_unit_test_teardown(command_run, clean),
 		cmocka_unit_test_teardown(command_errors, clean),
-		cmocka_unit_test_teardown(later_commands, clean),
+		cmocka_unit_test_teardown(next_words, clean),
+		cmocka_unit_test_teardown(sandbox_command, clean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 
 #include "realm/ipa.h"
 #include "tests/unit/unit.h"
+#include "vmm/cmd.h"
 #include "vmm/cmdline.h"
 #include "vmm/core/err.h"
 #include "vmm/rootfs.h"
@@ -126,6 +127,14 @@ static void named(void **state)
 	assert_string_equal(c.share[0].dir, path);
 	assert_int_equal(c.nr_shares, 2);
 	assert_int_equal(c.nr_disks, 1);
+	/* the guest has its name, unless it was given another */
+	c.name = strdup("given");
+	rootfs_name(&c);
+	assert_string_equal(c.name, "given");
+	free(c.name);
+	assert_true(asprintf(&c.name, "guest-%d", (int)getpid()) > 0);
+	rootfs_name(&c);
+	assert_string_equal(c.name, "mine");
 	assert_string_equal(c.disk[0].path, "disk.img");
 	config_free(&c);
 
@@ -179,6 +188,61 @@ static void made(void **state)
 	assert_true(e.msg[0]);
 }
 
+static void touch(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* The program of the test cannot be a guest's first process, so a sandbox goes that far only. */
+static void sandbox(void **state)
+{
+	char *argv[] = { "true", NULL }, folder[200];
+	struct vm_config c;
+	struct err e;
+
+	lkvm(&c, NULL);
+	assert_int_equal(rootfs_config(&c, &e), 0);
+	/* the root file system is made, and nothing is left in it */
+	assert_int_equal(sandbox_run(&c, argv, &e), -ENOEXEC);
+	assert_int_equal(chdir(".lkvm/default/virt"), 0);
+	snprintf(folder, sizeof(folder), "sandbox.%d", (int)getpid());
+	assert_int_equal(access(folder, F_OK), -1);
+
+	/* what was killed is swept; what a guest made to lead elsewhere is not followed */
+	assert_int_equal(mkdir("sandbox.1", 0700), 0);
+	touch("sandbox.1/argv");
+	touch("sandbox.1/status");
+	snprintf(folder, sizeof(folder), "%s/other", home);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	assert_int_equal(symlink(folder, "sandbox.2"), 0);
+	touch("sandbox.2/argv");
+	assert_int_equal(sandbox_run(&c, argv, &e), -ENOEXEC);
+	assert_int_equal(access("sandbox.1", F_OK), -1);
+	assert_int_equal(access("sandbox.2/argv", F_OK), 0);
+	assert_int_equal(chdir(home), 0);
+	assert_int_equal(rename(".lkvm/default/virt", "virt"), 0);
+	assert_int_equal(symlink("../../virt", ".lkvm/default/virt"), 0);
+	assert_true(sandbox_run(&c, argv, &e) < 0);
+	assert_non_null(strstr(e.msg, "virt"));
+	config_free(&c);
+
+	/* a folder of the user's is no root file system of "setup" */
+	assert_int_equal(mkdir("folder", 0755), 0);
+	lkvm(&c, "folder");
+	assert_int_equal(rootfs_config(&c, &e), 0);
+	assert_int_equal(sandbox_run(&c, argv, &e), -EINVAL);
+	config_free(&c);
+	lkvm(&c, NULL);
+	c.sandbox_script = strdup("there-is-none");
+	assert_int_equal(rootfs_config(&c, &e), 0);
+	assert_int_equal(sandbox_script(&c, &e), -ENOENT);
+	assert_non_null(strstr(e.msg, "none of on, audit and off"));
+	config_free(&c);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -188,6 +252,7 @@ int main(void)
 		TEST(something_else),
 		TEST(named),
 		TEST(made),
+		TEST(sandbox),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

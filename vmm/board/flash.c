@@ -21,7 +21,14 @@
 
 #include "vmm/board/memmap.h"
 #include "vmm/core/err.h"
+#include "vmm/core/log.h"
 #include "vmm/core/mmio.h"
+#include "vmm/core/path.h"
+
+/*
+ * #syscalls main,vcpu,io: fallocate msync
+ * #syscalls main,vcpu?flash: pread64 pwrite64
+ */
 
 #define CHIPS		2
 #define BUS_WIDTH	4		/* bytes: CHIPS * 16 bits */
@@ -88,6 +95,7 @@ struct flash {
 	uint64_t buffer_base;		/* offset of its first byte in the array */
 	unsigned int buffer_words;	/* announced */
 	unsigned int buffer_got;	/* of these */
+	struct log_rate rate;
 };
 
 /* JESD68.01 section 4: identification, system interface, geometry; then Intel's "PRI" table. */
@@ -160,21 +168,44 @@ static uint16_t chip_word(const struct flash *f, uint64_t off)
 	}
 }
 
+/*
+ * Not through the mapping, which is there for the guest: a file that was cut short and a disk that
+ * fails are an error of the flash here, and SIGBUS there.
+ */
+static bool array_io(struct flash *f, uint64_t off, uint8_t *buf, size_t len, bool write)
+{
+	while (len) {
+		ssize_t n = write ? pwrite(f->cfg.fd, buf, len, off) :
+				    pread(f->cfg.fd, buf, len, off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			log_rated(&f->rate, LOG_WARNING, "flash %s: %s", f->cfg.name,
+				  n < 0 ? strerror(errno) : "the file is shorter than it was");
+			return false;
+		}
+		buf += n;
+		off += n;
+		len -= n;
+	}
+	return true;
+}
+
 static uint64_t flash_read(void *dev, uint64_t off, unsigned int len)
 {
 	struct flash *f = dev;
+	uint8_t byte[8];
 	uint64_t val = 0;
 
 	pthread_mutex_lock(&f->lock);
+	memset(byte, 0xff, sizeof(byte));
+	if (f->mode == MODE_ARRAY)
+		array_io(f, off, byte, len, false);
 	for (unsigned int i = 0; i < len; i++) {
-		uint64_t at = off + i;
-		uint8_t byte;
-
-		if (f->mode == MODE_ARRAY)
-			byte = f->map[at];
-		else
-			byte = chip_word(f, at) >> (at % 2 * 8);
-		val |= (uint64_t)byte << (i * 8);
+		if (f->mode != MODE_ARRAY)
+			byte[i] = chip_word(f, off + i) >> ((off + i) % 2 * 8);
+		val |= (uint64_t)byte[i] << (i * 8);
 	}
 	pthread_mutex_unlock(&f->lock);
 	return val;
@@ -183,21 +214,38 @@ static uint64_t flash_read(void *dev, uint64_t off, unsigned int len)
 /* Programming turns ones into zeros; only an erase brings ones back. */
 static void program(struct flash *f, uint64_t off, const uint8_t *data, unsigned int len)
 {
+	uint8_t array[sizeof(f->buffer)];
+
 	if (is_locked(f, off)) {
 		f->status |= SR_PROGRAM | SR_LOCKED;
 		return;
 	}
+	if (!array_io(f, off, array, len, false)) {
+		f->status |= SR_PROGRAM;
+		return;
+	}
 	for (unsigned int i = 0; i < len; i++)
-		f->map[off + i] &= data[i];
+		array[i] &= data[i];
+	if (!array_io(f, off, array, len, true))
+		f->status |= SR_PROGRAM;
 }
 
 static void erase(struct flash *f, uint64_t off)
 {
+	uint8_t ones[SZ_4K];
+
 	if (is_locked(f, off)) {
 		f->status |= SR_ERASE | SR_LOCKED;
 		return;
 	}
-	memset(f->map + ALIGN_DOWN(off, FLASH_BLOCK_SIZE), 0xff, FLASH_BLOCK_SIZE);
+	memset(ones, 0xff, sizeof(ones));
+	off = ALIGN_DOWN(off, FLASH_BLOCK_SIZE);
+	for (uint64_t at = off; at < off + FLASH_BLOCK_SIZE; at += sizeof(ones)) {
+		if (!array_io(f, at, ones, sizeof(ones), true)) {
+			f->status |= SR_ERASE;
+			return;
+		}
+	}
 }
 
 static void start_buffer(struct flash *f, uint16_t words_less_one)
@@ -400,7 +448,7 @@ static int check_file(int fd, const char *name, uint64_t *size, struct err *e)
 int flash_open(const char *path, bool readonly, struct err *e)
 {
 	/* O_NONBLOCK: a FIFO of that name must not hang us; regular files do not mind. */
-	int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+	int fd = path_open(path, (readonly ? O_RDONLY : O_RDWR) | O_NONBLOCK, 0);
 	uint64_t size;
 	int rc;
 

@@ -10,6 +10,11 @@
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
 
+/*
+ * #syscalls main: eventfd2
+ * #syscalls main,vcpu,io: write close
+ */
+
 static struct log_rate rate;
 
 void gic_place(struct gic *g, unsigned int nr_cpus, bool its)

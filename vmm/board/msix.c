@@ -21,6 +21,8 @@
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
 
+/* #syscalls main,vcpu: eventfd2 close read write poll ppoll */
+
 struct vector {
 	uint32_t reg[4];	/* address low, high, data, control */
 	_Atomic int fd;		/* -1: not made yet */

@@ -16,6 +16,11 @@
 
 #include "vmm/core/err.h"
 
+/*
+ * #syscalls all: fallocate mmap!PROT_EXEC madvise=MADV_DONTNEED|MADV_DONTDUMP
+ * #syscalls main: fstatfs
+ */
+
 #define BITS 64		/* of a word of the map of lost units */
 /* Given back at a time: whoever wants to pin a page waits as long. */
 #define DISCARD_STEP SZ_2M

@@ -12,10 +12,24 @@
 
 #include "vmm/core/err.h"
 #include "vmm/core/parse.h"
+#include "vmm/core/path.h"
+
+/*
+ * #syscalls main: ioctl=KVM_GET_API_VERSION|KVM_CREATE_VM
+ * #syscalls main: ioctl=KVM_CHECK_EXTENSION|KVM_GET_VCPU_MMAP_SIZE
+ * #syscalls main: ioctl=KVM_ENABLE_CAP|KVM_CREATE_VCPU|KVM_CREATE_DEVICE uname dup close
+ * #syscalls main,vcpu: ioctl=KVM_SET_USER_MEMORY_REGION
+ * #syscalls main,vcpu: ioctl=KVM_SET_USER_MEMORY_REGION2|KVM_CREATE_GUEST_MEMFD
+ * #syscalls main,vcpu: ioctl=KVM_GET_ONE_REG|KVM_SET_ONE_REG
+ * #syscalls main,vcpu: ioctl=A64_SET_VCPU_EVENTS|KVM_CHECK_EXTENSION
+ * #syscalls main,vcpu: ioctl=KVM_SET_DEVICE_ATTR|KVM_HAS_DEVICE_ATTR
+ * #syscalls main,vcpu: ioctl=KVM_IOEVENTFD|KVM_SET_GSI_ROUTING
+ * #syscalls main,vcpu,io: ioctl=KVM_IRQ_LINE|KVM_IRQFD
+ */
 
 static int host_open(const char *path)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = path_open(path, O_RDWR, 0);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -54,11 +68,11 @@ static long host_param(const char *name)
 	ssize_t n;
 	int fd;
 
-	snprintf(path, sizeof(path), "/sys/module/kvm/parameters/%s", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), KVM_PARAM_DIR "%s", name);
+	fd = path_open(path, O_RDONLY, 0);
 	if (fd < 0)
 		return -errno;
-	n = read(fd, text, sizeof(text) - 1);
+	n = pread(fd, text, sizeof(text) - 1, 0);
 	close(fd);
 	if (n <= 0)
 		return -EIO;

@@ -44,6 +44,9 @@ struct kvm_vcpu {
 	struct kvm_run *run;
 };
 
+/* Where the parameters of the module are. */
+#define KVM_PARAM_DIR "/sys/module/kvm/parameters/"
+
 /**
  * kvm_open() - open KVM's device and check its API version
  * @sys:  NULL: the real kernel

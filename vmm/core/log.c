@@ -14,6 +14,8 @@
 #include "vmm/core/err.h"
 #include "vmm/core/json.h"
 
+/* #syscalls all: write ioctl=TCGETS */
+
 #define LOG_BURST	10
 #define NSEC_PER_SEC	1000000000ULL
 
@@ -21,7 +23,7 @@ static _Atomic int threshold = LOG_WARNING;
 static _Atomic bool raw_terminal;
 static pthread_mutex_t rate_lock = PTHREAD_MUTEX_INITIALIZER;
 
-#define LOG_FATAL -1			/* no level of log_msg() */
+#define LOG_FATAL (-1)			/* no level of log_msg() */
 
 /* By level, LOG_FATAL first. The priorities are those of syslog(3). */
 static const struct {
@@ -189,6 +191,35 @@ void log_msg(enum log_level level, const char *fmt, ...)
 void log_fatal(const struct err *e)
 {
 	emit(LOG_FATAL, e->msg);
+}
+
+/* With nothing but what signal-safety(7) allows; so the JSON has no time. */
+void log_signal(bool fatal, const char *text)
+{
+	int level = fatal ? LOG_FATAL : LOG_WARNING;
+	const char *const plain[] = {
+		atomic_load(&to_journal) ? levels[level - LOG_FATAL].priority : "",
+		levels[level - LOG_FATAL].prefix, text,
+		atomic_load(&raw_terminal) ? "\r\n" : "\n", "", "",
+	};
+	const char *const json[] = {
+		"{\"level\":\"", fatal ? "fatal" : "warning", "\",\"vm\":\"", vm_name,
+		"\",\"message\":\"", text,
+	};
+	bool object = atomic_load(&as_json);
+	char line[640];
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
+		for (const char *p = object ? json[i] : plain[i]; *p && n < sizeof(line) - 4; p++)
+			/* a name could hold what ends the string */
+			line[n++] = object && i % 2 && (*p == '"' || *p == '\\') ? '?' : *p;
+	if (object) {
+		memcpy(line + n, "\"}\n", 3);
+		n += 3;
+	}
+	if (write(STDERR_FILENO, line, n) < 0)
+		return;
 }
 
 void log_rated(struct log_rate *r, enum log_level level, const char *fmt, ...)

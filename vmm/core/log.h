@@ -57,6 +57,12 @@ void log_msg(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_fatal(const struct err *e);
 
 /**
+ * log_signal() - print one line from a signal handler: a warning, or "Fatal: "
+ * @text: plain text; it may be printed in the middle of another line
+ */
+void log_signal(bool fatal, const char *text);
+
+/**
  * log_color() - may what goes to this descriptor be coloured?
  *
  * On a terminal that is not dumb, unless NO_COLOR is set and not empty (no-color.org).

@@ -11,6 +11,12 @@
 
 #include "vmm/core/err.h"
 
+/*
+ * #syscalls main,io: epoll_pwait epoll_wait epoll_pwait2 read
+ * #syscalls main: epoll_create1 timerfd_create eventfd2 close
+ * #syscalls all: epoll_ctl timerfd_settime write
+ */
+
 #define BATCH 16
 #define NSEC_PER_SEC 1000000000ULL
 

@@ -261,8 +261,7 @@ int opt_parse(const struct opt_table *t, struct opt_state *st, void *base, int a
 	return ret;
 }
 
-/* Does the word after this one belong to it, as its value? */
-static bool takes_next(const struct opt_table *t, const char *arg)
+bool opt_takes_next(const struct opt_table *t, const char *arg)
 {
 	const struct opt *o;
 
@@ -304,7 +303,7 @@ int opt_split(const struct opt_table *own, struct opt_state *st, void *base,
 		}
 		left[n++] = arg;
 		value = options && arg[0] == '-' && arg[1] && w.next < argc &&
-			takes_next(other, arg);
+			opt_takes_next(other, arg);
 		/* an option of ours is no value: the other parser will miss one */
 		if (value && (strncmp(argv[w.next], "--", 2) ||
 			      !find_name(own, argv[w.next] + 2, strcspn(argv[w.next] + 2, "="))))

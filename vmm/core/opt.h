@@ -29,6 +29,7 @@ enum opt_flag {
 	OPT_NOOP = 1 << 6,     /* accepted, has no effect, @why says the reason */
 	OPT_REFUSED = 1 << 7,  /* known and refused, @why says the reason and the remedy */
 	OPT_ENDS = 1 << 8,    /* its parser ends the command line, and needs no object */
+	OPT_LATER = 1 << 9,    /* its path is of something that is made, or that may come later */
 };
 
 /**
@@ -192,6 +193,9 @@ int opt_words(const struct opt_table *t, void *base, const char *text, struct er
 /** opt_words_hook() - the same, for who wants to know what the words are */
 int opt_words_hook(const struct opt_table *t, const struct opt_hook *hook, const char *text,
 		   struct err *e);
+
+/** opt_takes_next() - does the word behind this one, which begins with a dash, belong to it? */
+bool opt_takes_next(const struct opt_table *t, const char *arg);
 
 /** opt_is_choice() - is it one of the words in @o->choice? */
 bool opt_is_choice(const struct opt *o, const char *word);

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,14 @@
 #include "vmm/core/err.h"
 #include "vmm/core/json.h"
 #include "vmm/core/log.h"
+#include "vmm/core/path.h"
+#include "vmm/core/thread.h"
+
+/*
+ * #syscalls aux: poll ppoll read
+ * #syscalls main,vcpu,io,aux: prctl=PR_GET_NAME gettid
+ * #syscalls main,aux: write lseek fstat newfstatat close
+ */
 
 #define WRITE_EVERY_MS	100
 #define FILE_BUFFER	(64 * 1024)
@@ -78,6 +85,7 @@ static struct {
 	_Atomic bool stop;
 	bool begun;			/* an event stands in the file */
 	bool failed;			/* it takes no more: a full disk */
+	bool writing;			/* @thread runs */
 	bool full;			/* TRACE_FILE_MAX */
 	uint64_t over;			/* events that were too many for the file */
 	uint64_t missing;		/* all that the trace lacks */
@@ -352,7 +360,6 @@ static void *writer(void *arg)
 	uint64_t count;
 
 	(void)arg;
-	pthread_setname_np(pthread_self(), "trace");
 	while (!atomic_load(&out.stop)) {
 		poll(&p, 1, WRITE_EVERY_MS);
 		if (read(wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
@@ -388,15 +395,9 @@ static int prepare(struct err *e)
 
 static int start_writer(struct err *e)
 {
-	sigset_t all, old;
-	int ret;
+	int ret = thread_start(&out.thread, THREAD_AUX, "trace", writer, NULL);
 
-	/* signals are for the threads that expect them */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&out.thread, NULL, writer, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return ret ? err_set(e, -ret, "--trace: thread: %s", strerror(ret)) : 0;
+	return ret < 0 ? err_set(e, ret, "--trace: thread: %s", strerror(-ret)) : 0;
 }
 
 static void release(void)
@@ -406,7 +407,7 @@ static void release(void)
 	memset(&out, 0, sizeof(out));
 }
 
-int trace_open(const char *path, const char *title, struct err *e)
+int trace_prepare(const char *path, const char *title, struct err *e)
 {
 	int fd, ret;
 
@@ -415,7 +416,7 @@ int trace_open(const char *path, const char *title, struct err *e)
 	ret = prepare(e);
 	if (ret < 0)
 		return ret;
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = path_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (fd < 0)
 		return err_set(e, -errno, "--trace %s: %s", path, strerror(errno));
 	out.path = strdup(path);
@@ -428,11 +429,27 @@ int trace_open(const char *path, const char *title, struct err *e)
 	setvbuf(out.file, NULL, _IOFBF, FILE_BUFFER);
 	putc('[', out.file);
 	metadata("process_name", getpid(), title ? title : "realmtool");
-	ret = start_writer(e);
+	atomic_store(&trace_is_on, true);
+	return 0;
+}
+
+int trace_start(struct err *e)
+{
+	int ret = out.file && !out.writing ? start_writer(e) : 0;
+
+	out.writing |= out.file && !ret;
+	return ret;
+}
+
+int trace_open(const char *path, const char *title, struct err *e)
+{
+	int ret = trace_prepare(path, title, e);
+
 	if (ret < 0)
-		release();
-	else
-		atomic_store(&trace_is_on, true);
+		return ret;
+	ret = trace_start(e);
+	if (ret < 0)
+		trace_close();
 	return ret;
 }
 
@@ -441,9 +458,11 @@ void trace_close(void)
 	if (!out.file)
 		return;
 	atomic_store(&trace_is_on, false);
-	atomic_store(&out.stop, true);
-	wake_writer();
-	pthread_join(out.thread, NULL);
+	if (out.writing) {
+		atomic_store(&out.stop, true);
+		wake_writer();
+		pthread_join(out.thread, NULL);
+	}
 	drain_all();
 	out.over += atomic_load(&rings.homeless);
 	if (out.over)

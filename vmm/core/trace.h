@@ -107,6 +107,14 @@ static inline void trace_mark(const struct trace_kind *k, const char *name, cons
  * One at a time. Return: 0, or a negative errno with @e set.
  */
 int trace_open(const char *path, const char *title, struct err *e);
+/**
+ * trace_prepare() - the first half of trace_open(): events are recorded, no thread writes them yet
+ *
+ * For as long as there may be no threads; what does not fit into the rings meanwhile is lost.
+ */
+int trace_prepare(const char *path, const char *title, struct err *e);
+/** trace_start() - the second half; nothing to do without the first */
+int trace_start(struct err *e);
 
 /** trace_close() - write the rest and close the file; nothing to do without trace_open() */
 void trace_close(void);

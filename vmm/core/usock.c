@@ -2,6 +2,8 @@
 #include "vmm/core/usock.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -10,7 +12,17 @@
 
 #include "vmm/core/err.h"
 
+/* #syscalls main: accept4 unlink unlinkat lstat newfstatat */
+
 #define BACKLOG 64
+
+/* Those of this process that listen, as copies: whoever has one may be killed with it. */
+static struct name {
+	struct name *next;
+	struct usock s;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+} *names;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int new_socket(void)
 {
@@ -61,14 +73,63 @@ static int remove_stale(const char *path)
 	struct stat st;
 	int fd;
 
-	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+	/* whoever was killed has an attendant, which removes it, too */
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
 	fd = usock_connect(path);
 	if (fd >= 0)
 		close(fd);
-	if (fd != -ECONNREFUSED)
+	if (fd != -ECONNREFUSED && fd != -ENOENT)
 		return -EBUSY;
-	return unlink(path) < 0 ? -errno : 0;
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static void remove_name(const struct usock *s)
+{
+	struct stat st;
+
+	if (lstat(s->path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino &&
+	    st.st_mtim.tv_sec == s->made.tv_sec && st.st_mtim.tv_nsec == s->made.tv_nsec)
+		unlink(s->path);
+}
+
+void usock_remove_all(void)
+{
+	pthread_mutex_lock(&lock);
+	for (const struct name *n = names; n; n = n->next)
+		remove_name(&n->s);
+	pthread_mutex_unlock(&lock);
+}
+
+/* Without memory for it the name is left behind if this process is killed, that is all. */
+static void remember(const struct usock *s)
+{
+	struct name *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return;
+	strcpy(n->path, s->path);
+	n->s = *s;
+	n->s.path = n->path;
+	pthread_mutex_lock(&lock);
+	n->next = names;
+	names = n;
+	pthread_mutex_unlock(&lock);
+}
+
+static void forget(const struct usock *s)
+{
+	pthread_mutex_lock(&lock);
+	for (struct name **p = &names, *n; (n = *p); p = &n->next) {
+		if (n->s.dev != s->dev || n->s.ino != s->ino || strcmp(n->path, s->path))
+			continue;
+		*p = n->next;
+		free(n);
+		break;
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 int usock_listen(struct usock *s, const char *what, const char *path, struct err *e)
@@ -106,6 +167,8 @@ int usock_listen(struct usock *s, const char *what, const char *path, struct err
 	}
 	s->dev = st.st_dev;
 	s->ino = st.st_ino;
+	s->made = st.st_mtim;
+	remember(s);
 	return 0;
 
 fail:
@@ -116,12 +179,10 @@ fail:
 
 void usock_close(struct usock *s)
 {
-	struct stat st;
-
 	if (s->fd < 0)
 		return;
-	if (lstat(s->path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino)
-		unlink(s->path);
+	forget(s);
+	remove_name(s);
 	close(s->fd);
 	s->fd = -1;
 }

@@ -4,6 +4,7 @@
 #define CORE_USOCK_H
 
 #include <sys/types.h>
+#include <time.h>
 
 #include "vmm/core/types.h"
 
@@ -13,13 +14,15 @@ struct err;
  * struct usock - a listening socket
  * @fd:   -1: none
  * @path: the caller's
- * @dev, @ino: of the socket in the file system, so that no other one is removed in its place
+ * @dev, @ino, @made: of the socket in the file system, so that no other one is removed in its
+ *         place; a number is used again at once by some file systems
  */
 struct usock {
 	int fd;
 	const char *path;
 	dev_t dev;
 	ino_t ino;
+	struct timespec made;
 };
 
 /**
@@ -32,6 +35,8 @@ struct usock {
 int usock_listen(struct usock *s, const char *what, const char *path, struct err *e);
 /** usock_close() - stop listening, remove the socket; @fd may be -1 */
 void usock_close(struct usock *s);
+/** usock_remove_all() - remove the names of all sockets that listen; they go on listening */
+void usock_remove_all(void);
 /** usock_accept() - the next client: a descriptor or a negative errno, -EAGAIN: there is none */
 int usock_accept(int fd);
 /**
