@@ -124,6 +124,10 @@ expect "realmtool config from-args -- run --realm=k" kvm
 expect "realmtool check --js" --json
 expect "realmtool token images/" images/disk.img
 expect "realmtool stop " ""
+expect "realmtool sandbox --irqchip " gicv3 gicv3-its
+expect "realmtool sandbox --realm -- Im" Image "Image two"
+expect "realmtool sandbox -k Image ls --irq" ""
+expect "realmtool sandbox -k Image ls im" images
 has "realmtool run --host-profile " qemu-max
 has "realmtool run --host-profile " Image
 has "realmtool run " "Image two"

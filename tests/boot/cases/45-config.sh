@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=sh disable=SC2154 # rc, G, T, ... come from lib.sh and inside.sh
-# The examples in configs/, as they are: what a case adds is a drop-in or an option.
+# The examples in configs/, as they are: what a case adds is a drop-in or an option. They are run
+# without privileges, but for that with a device of the host.
 
 # example NAME KERNEL: NAME.conf is here, with a kernel beside it
 example()
@@ -12,6 +13,7 @@ example()
 
 case_config_minimal()
 {
+	plain_user
 	example minimal "$G/hello.Image"
 	rt config check minimal.conf
 	[ "$rc" = 0 ] || fail "check: exit code $rc: $(head -n 1 "$T/err")"
@@ -34,6 +36,7 @@ case_config_minimal()
 # measured once, launched with nothing else
 case_config_measured()
 {
+	plain_user
 	example realm-measured "$G/hello.Image"
 	rt measure -v realm-measured.conf
 	[ "$rc" = 0 ] || fail "measure: $(tail -n 1 "$T/err")"
@@ -52,6 +55,7 @@ case_config_measured()
 
 case_config_vm()
 {
+	plain_user
 	example vm "$G/hello.Image"
 	rt run vm.conf
 	tap_check hello.vm
@@ -59,6 +63,7 @@ case_config_vm()
 
 case_config_ci()
 {
+	plain_user
 	example ci "$G/hello.Image"
 	truncate -s 1M work.img results.img
 	rt run ci.conf
@@ -102,6 +107,7 @@ case_long_config_service()
 case_config_uefi()
 {
 	need_firmware
+	plain_user
 	cp "$TOP/configs/uefi.conf" .
 	cp "$FW" KVMTOOL_EFI.fd
 	cp "$TOP/f/uefi.img" system.img
@@ -116,6 +122,7 @@ case_config_uefi()
 # all errors at once, each with its place
 case_config_errors()
 {
+	plain_user
 	cat >bad.conf <<-'END'
 		machine {
 			cpsu = 2
@@ -132,6 +139,25 @@ case_config_errors()
 	END
 	cmp -s "$T/err" want || fail "$(diff want "$T/err" | head -n 4)"
 	bad '^Fatal: bad.conf:2: .*one of 3 errors' run bad.conf
+	# what is not there is told, and is no error
+	cat >gone.conf <<-'END'
+		boot { kernel = Image }
+		disk "a" {
+			path = a.img
+		}
+		vsock { cid = 3
+			path = v.sock }
+		run { trace = t.json }
+	END
+	: >Image
+	rt config check gone.conf
+	[ "$rc" = 0 ] || fail "exit code $rc where a disk is missing"
+	echo 'gone.conf:3: warning: disk.path: a.img: No such file or directory' | cmp -s - "$T/err" ||
+		fail "$(head -n 3 "$T/err" | tr '\n' '|')"
+	grep -qx 'gone.conf: no errors, 1 file is missing' "$T/out" || fail "$(cat "$T/out")"
+	: >a.img
+	rt config check gone.conf
+	[ ! -s "$T/err" ] || fail "$(head -n 1 "$T/err")"
 	bad 'no such config file' run none.conf
 	bad 'no such config file' run ./none.conf
 }
@@ -139,6 +165,7 @@ case_config_errors()
 # from a command line to a file, from the file the same guest
 case_config_from_args()
 {
+	plain_user
 	rt config from-args -o made.conf -- lkvm run --realm=emulated -c 1 -k "$G/hello.flat" -p 'a "b" %' --rng
 	[ "$rc" = 0 ] || fail "exit code $rc: $(tail -n 1 "$T/err")"
 	rt measure made.conf

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=sh disable=SC2154 # rc, G, T, ... come from lib.sh and inside.sh
-# The control socket and the commands that use it.
+# The control socket and the commands that use it, all without privileges.
 
 # vm NAME ARG...: a guest in the background; what it says is in $T/NAME.out
 vm()
@@ -43,6 +43,7 @@ control_setup()
 	mkdir xdg
 	# a build without jansson says so
 	"$BIN" version | grep -q 'jansson *yes' || skip "built without jansson"
+	plain_user
 }
 
 # no_sockets: nothing of a guest is left
@@ -116,6 +117,23 @@ case_control_life()
 	done
 	ctl 0 list --json
 	[ -z "$(member name)" ] || fail "guests are left: $(tr '\n' ' ' <got)"
+}
+
+# persistent memory has its place in the planned map and in the one of the guest that runs
+case_control_pmem()
+{
+	control_setup
+	truncate -s 4M p.img
+	set -- $MACHINE --pmem p.img -k "$G/echo.flat" -p irq
+	ctl 0 config show --map -- "$@"
+	has '4 MiB +persistent memory$'
+	base=$(awk '/persistent memory/ { sub(/^0x0*/, "", $1); print $1 }' got)
+	vm pm "$@"
+	ctl 0 wait -n pm --for ready --timeout 60
+	ctl 0 stat --map -n pm
+	has "0x0*$base - .*persistent memory, 4 MiB$"
+	ctl 0 stop -n pm
+	wait $vm || fail "exit code $?"
 }
 
 # on a terminal: two viewers, what one types the other sees; detached, the guest goes on
@@ -198,17 +216,30 @@ case_control_wait()
 	wait
 }
 
-# kill -9 at any moment: the next start works, and what was left is gone
+# killed at a random moment, from the first instruction of the program on; what it holds then: a disk
+# that is locked, the name, the control socket, a socket for vsock
 case_control_kill()
 {
 	control_setup
-	for s in 0 0.05 0.1 0.2 0.4 0.8; do
-		vm again $MACHINE -k "$G/echo.flat"
-		sleep $s
+	truncate -s 1M d.img
+	i=0
+	for m in vm realm vm realm vm realm vm realm; do
+		ms=$(($(od -An -N2 -tu2 /dev/urandom) % 1500))
+		echo "killed after $ms ms" >>"$T/commands"
+		# shellcheck disable=SC2046
+		vm again $(mode $m) $MACHINE -d d.img --vsock 3,path=v.sock -k "$G/echo.flat" -p irq
+		usleep ${ms}000
 		kill -KILL $vm
 		wait $vm 2>/dev/null
+		# what is left is no guest, and looking at it takes it away
+		if [ $((i % 2)) = 1 ]; then
+			ctl 0 list
+			! grep -q again got || fail "a guest that was killed after $ms ms is listed"
+			no_sockets
+		fi
+		i=$((i + 1))
 	done
-	vm again $MACHINE -k "$G/echo.flat"
+	vm again $MACHINE -d d.img --vsock 3,path=v.sock -k "$G/echo.flat"
 	ctl 0 wait -n again --for ready --timeout 60
 	# two of one name
 	ctl 128 run --name again $MACHINE -k "$G/hello.flat"
@@ -221,31 +252,40 @@ case_control_kill()
 	no_sockets
 }
 
-case_control_twenty()
+# many N: so many guests at a time
+many()
 {
 	control_setup
 	i=1
-	while [ $i -le 20 ]; do
-		vm "guest$i" -c 1 -m 16 --nodefaults -k "$G/echo.flat" -p irq
+	while [ $i -le "$1" ]; do
+		vm "guest$i" -c 1 -m 8 --nodefaults -k "$G/echo.flat" -p irq
+		# a few at a time: there are two CPUs
+		[ $((i % 4)) != 0 ] || ctl 0 wait -n "guest$i" --for ready --timeout 120 -q
 		i=$((i + 1))
 	done
 	i=1
-	while [ $i -le 20 ]; do
-		ctl 0 wait -n "guest$i" --for ready --timeout 120 -q
+	while [ $i -le "$1" ]; do
+		grep -q ready "$T/guest$i.out" || ctl 0 wait -n "guest$i" --for ready --timeout 120 -q
 		i=$((i + 1))
 	done
 	ctl 0 list
-	[ "$(grep -c ' guest[0-9]* *running' got)" = 20 ] || fail "$(wc -l <got) lines in the list"
+	[ "$(grep -c ' guest[0-9]* *running' got)" = "$1" ] || fail "$(wc -l <got) lines in the list"
+	[ "$(find xdg/realmtool -type s | wc -l)" = "$1" ] || fail "$(find xdg/realmtool -type s | wc -l) sockets"
 	ctl 0 pause -a
 	ctl 0 metrics -a
-	[ "$(grep -c '^realmtool_guest_info.*state="paused"' got)" = 20 ] || fail "not all are paused"
+	[ "$(grep -c '^realmtool_guest_info.*state="paused"' got)" = "$1" ] || fail "not all are paused"
 	[ "$(grep -c '^# TYPE realmtool_exits_total' got)" = 1 ] || fail "a metric has two heads"
 	ctl 0 stop -a
 	wait
 	no_sockets
 	ctl 0 list
 	[ "$(wc -l <got)" = 1 ] || fail "some are left: $(tail -n 3 got)"
+	for i in "$T"/guest*.err; do
+		[ ! -s "$i" ] || fail "${i##*/}: $(head -n 1 "$i")"
+	done
+	rm -f "$T"/guest*
 }
+case_control_hundred() { many 100; }
 
 # clients that talk nonsense, or are silent, are no concern of the guest's
 case_control_rude()
@@ -269,9 +309,11 @@ case_control_rude()
 case_control_lkvm()
 {
 	control_setup
-	BIN=$LKVM
 	mkdir home
 	HOME=$PWD/home
+	own=$BIN
+	BIN=$LKVM
+	plain_user
 	vm old $MACHINE --nodefaults --network mode=none -k "$G/echo.flat" -p irq
 	ctl 0 wait -n old --for ready --timeout 60
 	[ -S home/.lkvm/old.sock ] || fail "no ~/.lkvm/old.sock"
@@ -284,8 +326,9 @@ case_control_lkvm()
 	has '^Guest old resumed$'
 	ctl 0 stat -m -n old
 	ctl 0 debug --dump --name old
-	BIN=$RT
-	# the other name finds it, too
+	# the other name finds it, too; .inner says which it is
+	BIN=$own
+	[ "$BIN" = "$RT" ] || echo "exec \"$RT\" \"\$@\"" >.inner
 	ctl 0 stop old
 	wait $vm || fail "exit code $?"
 	grep -q 'KVM session ended normally' "$T/old.err" || fail "$(tail -n 1 "$T/old.err")"
