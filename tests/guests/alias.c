@@ -10,6 +10,51 @@ static bool aborts(u64 a)
 	return trap_is_sea(a);
 }
 
+/* Whatever it is, an abort on data, and no device's answer. */
+static bool refused(u64 a)
+{
+	trap_arm();
+	(void)rd64(a);
+	if (trap_end() == 1 && esr_ec(this_cpu()->esr) == EC_DABT)
+		return true;
+	print("# 0x%lx: traps %u, ESR 0x%lx\n", a, this_cpu()->traps, this_cpu()->esr);
+	return false;
+}
+
+/* The shared bit is one bit: no other makes an alias, and it makes no other. */
+static void test_bits(void)
+{
+	u64 ram_end = guest.ram_base + guest.ram_size;
+	bool with = true, without = true;
+
+	for (unsigned int bit = 32; bit < 64; bit++) {
+		u64 a = 1UL << bit;
+
+		if (a == guest.shared || a < ram_end)
+			continue;
+		without &= refused(UART0 | a);
+		with &= refused(io(UART0) | a);
+	}
+	check(without, "no address bit but the shared one leads to a device");
+	check(with, "nor does one beside it");
+}
+
+/* RAM's edges on both sides of the bit */
+static void test_edges(void)
+{
+	u64 end = guest.ram_base + guest.ram_size, last = end - PAGE;
+
+	wr64(end - 8, 0x0123456789abcdef);
+	check_eq(ripas_set(last, end, RIPAS_EMPTY), 0, "the last page of RAM is shared");
+	wr64(io(end - 8), 0xfedcba9876543210);
+	check_eq(rd64(io(end - 8)), 0xfedcba9876543210, "its last word is at the alias");
+	check(aborts(io(end)), "the next one is nothing");
+	check_eq(ripas_set(last, end, RIPAS_RAM), 0, "and private again");
+	wr64(end - 8, 1);
+	check_eq(rd64(end - 8), 1, "its last word is there");
+	check(aborts(end), "the next one is nothing");
+}
+
 void guest_main(void)
 {
 	bool magic = true, lower = true;
@@ -41,4 +86,6 @@ void guest_main(void)
 	/* between the PCI I/O window and the first UART */
 	check(aborts(guest.shared + 0x800000), "a shared address between devices is nothing");
 	check(aborts(guest.shared * 2 - 8), "the last word of the IPA space is nothing");
+	test_bits();
+	test_edges();
 }

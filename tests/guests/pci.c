@@ -33,7 +33,7 @@ enum { D_NEXT = 1, D_WRITE = 2, T_IN = 0, T_OUT = 1 };
 #define O_STATUS	0x1100UL
 #define O_DATA		0x2000UL
 
-static u8 area[4 * PAGE] page_aligned;
+static u8 area[4 * PAGE] page_aligned, priv[PAGE] page_aligned;
 static u64 sh;				/* the shared area */
 static u64 fn;				/* configuration space of the disk */
 static unsigned int slot;
@@ -192,15 +192,15 @@ static void desc(unsigned int i, u64 addr, u32 len, u16 flags)
 	wr16(sh + i * 16 + 14, (u16)(i + 1));
 }
 
-/* The status of one request for one sector, 0x100: it never came back */
-static unsigned int request(u32 type, u64 sector)
+/* The status of one request for one sector, by the buffer at @data; 0x100: it never came back */
+static unsigned int request_at(u32 type, u64 sector, u64 data)
 {
 	wr32(sh + O_HDR, type);
 	wr32(sh + O_HDR + 4, 0);
 	wr64(sh + O_HDR + 8, sector);
 	wr8(sh + O_STATUS, 0xee);
 	desc(0, sh + O_HDR, 16, D_NEXT);
-	desc(1, sh + O_DATA, 512, D_NEXT | (type == T_IN ? D_WRITE : 0));
+	desc(1, data, 512, D_NEXT | (type == T_IN ? D_WRITE : 0));
 	desc(2, sh + O_STATUS, 1, D_WRITE);
 	wr16(sh + O_AVAIL + 4 + (avail_idx % QSIZE) * 2UL, 0);
 	barrier();
@@ -213,18 +213,26 @@ static unsigned int request(u32 type, u64 sector)
 	return rd8(sh + O_STATUS);
 }
 
-static bool good_read(u64 sector)
+static unsigned int request(u32 type, u64 sector)
+{
+	return request_at(type, sector, sh + O_DATA);
+}
+
+static bool sector_is(u64 at, u64 sector)
 {
 	char text[16] = "sector 00000000";
 
-	if (request(T_IN, sector) != 0)
-		return false;
 	for (unsigned int i = 14; i > 6; i--, sector /= 10)
 		text[i] = (char)('0' + sector % 10);
 	for (unsigned int i = 0; i < 15; i++)
-		if (rd8(sh + O_DATA + i) != (u8)text[i])
+		if (rd8(at + i) != (u8)text[i])
 			return false;
 	return true;
+}
+
+static bool good_read(u64 sector)
+{
+	return request(T_IN, sector) == 0 && sector_is(sh + O_DATA, sector);
 }
 
 /* ---- interrupts ------------------------------------------------------------------------------ */
@@ -337,6 +345,34 @@ static void test_odd(void)
 	check(setup(NO_VECTOR) && good_read(7), "after odd accesses it works");
 }
 
+/* What is private is not the device's, whichever address it is given. */
+static void test_private(void)
+{
+	const u64 v = 0x5ec2e75ec2e75ec2;
+	u64 p = (u64)priv, fresh = (guest.ram_base + guest.ram_size / 2) & ~0x1fffffUL;
+	bool kept = true;
+
+	for (u64 i = 0; i < PAGE; i += 8)
+		wr64(p + i, v);
+	check_eq(request_at(T_IN, 8, p), 1, "read into a private page: error");
+	check_eq(request_at(T_IN, 8, io(p)), 1, "the same, given with the shared bit: error");
+	for (u64 i = 0; i < PAGE; i += 8)
+		kept &= rd64(p + i) == v;
+	check(kept, "not a byte of it was written");
+	check_eq(request_at(T_OUT, 9, p), 1, "write from a private page: error");
+	check_eq(request_at(T_OUT, 9, io(p)), 1, "the same, given with the shared bit: error");
+	check(good_read(9), "not a byte of it reached the disk");
+	share(priv, PAGE);
+	check(request_at(T_IN, 10, io(p)) == 0 && sector_is(io(p), 10),
+	      "given back it is a good buffer");
+	ripas_set(p, p + PAGE, RIPAS_RAM);
+	check_eq(request_at(T_IN, 10, p), 1, "taken again it is private again: error");
+	share((void *)fresh, PAGE);
+	check(request_at(T_IN, 11, io(fresh)) == 0 && sector_is(io(fresh), 11),
+	      "the device writes to a shared page that nobody has touched");
+	ripas_set(fresh, fresh + PAGE, RIPAS_RAM);
+}
+
 void guest_main(void)
 {
 	u64 capacity;
@@ -361,6 +397,8 @@ void guest_main(void)
 	else
 		print("# no MSI-X: no ITS\n");
 	test_odd();
+	if (guest.realm)
+		test_private();
 	for (unsigned int i = 0; i < 512; i++)
 		wr8(sh + O_DATA + i, 0xa5);
 	check_eq(request(T_OUT, 40), 0, "a write");

@@ -97,6 +97,23 @@ static void test_errors(void)
 		 "AFFINITY_INFO of no CPU: invalid parameters");
 	check_eq((u32)psci(0x8400001f, 0, 0, 0), (u32)NOT_SUPPORTED,
 		 "an unassigned PSCI function is not supported");
+	if (!guest.realm)
+		return;
+	/* the monitor's own rules: RSI.md */
+	check_eq(psci(PSCI_CPU_ON, guest.mpidr[1], io((u64)guest_main), 0), INVALID_ADDRESS,
+		 "CPU_ON, entry at the alias: invalid address");
+	check_eq(psci(PSCI_CPU_ON, guest.mpidr[1], guest.shared, 0), INVALID_ADDRESS,
+		 "CPU_ON, entry at the shared bit itself: invalid address");
+	check_eq(psci(PSCI_CPU_ON, guest.mpidr[1], guest.shared * 2, 0), INVALID_ADDRESS,
+		 "CPU_ON, entry beyond the IPA space: invalid address");
+	check_eq(psci(PSCI_CPU_ON, nobody, io((u64)guest_main), 0), INVALID_ADDRESS,
+		 "CPU_ON of no CPU at an invalid address: the address comes first");
+	check_eq(psci(PSCI_CPU_ON, me, ~0UL << 2, 0), INVALID_ADDRESS,
+		 "CPU_ON of itself at an invalid address: the address comes first");
+	check_eq(psci(PSCI_AFFINITY_INFO, guest.mpidr[1], 0, 0), STATE_OFF,
+		 "refused, it is off as before");
+	check_eq(psci(PSCI_AFFINITY_INFO, me, 1, 0), INVALID_PARAMETERS,
+		 "AFFINITY_INFO, level 1: invalid parameters");
 }
 
 void guest_main(void)

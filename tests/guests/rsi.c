@@ -308,6 +308,10 @@ static void test_host_call(void)
 		 "HOST_CALL at the end of all addresses: input error");
 	check_eq(call(RSI_HOST_CALL, UART0, 0, 0, 0), RSI_ERROR_INPUT,
 		 "HOST_CALL in a device's page: input error");
+	check_eq(call(RSI_HOST_CALL, par_end, 0, 0, 0), RSI_ERROR_INPUT,
+		 "HOST_CALL at the shared bit itself: input error");
+	check_eq(call(RSI_HOST_CALL, guest.ram_base + guest.ram_size, 0, 0, 0), RSI_ERROR_INPUT,
+		 "HOST_CALL behind RAM: input error");
 	check(page_a[0] == 0x66 && page_a[0x80] == 0x66 && page_a[PAGE - 1] == 0x66,
 	      "an error writes nothing");
 
@@ -327,6 +331,33 @@ static void test_host_call(void)
 	check_eq(call(RSI_HOST_CALL, a, 0, 0, 0), RSI_ERROR_INPUT,
 		 "HOST_CALL in an EMPTY page: input error");
 	ripas_set(a, a + PAGE, RIPAS_RAM);
+}
+
+/* Planes came with 1.1; there are none but the realm itself. */
+static void test_planes(void)
+{
+	static const u64 fn[] = {
+		0xc40001a0,	/* MEM_GET_PERM_VALUE */
+		0xc40001a1,	/* MEM_SET_PERM_INDEX */
+		0xc40001a2,	/* MEM_SET_PERM_VALUE */
+		0xc40001a3,	/* PLANE_ENTER */
+		0xc40001ae,	/* PLANE_SYSREG_READ */
+		0xc40001af,	/* PLANE_SYSREG_WRITE */
+	};
+	u64 r[18], want;
+
+	rsi(r, RSI_VERSION, 0x10000, 0, 0, 0);
+	want = r[2] >= 0x10001 ? RSI_ERROR_INPUT : NOT_SUPPORTED;
+	for (unsigned int i = 0; i < ARRAY_LEN(fn); i++) {
+		bool ok = true;
+
+		for (u64 a = 0; a < 3; a++) {
+			rsi(r, fn[i], a, (u64)page_a, (u64)page_a, 0);
+			ok &= r[0] == want && r[1] == 0 && r[2] == 0 && r[3] == 0;
+		}
+		if (!check(ok, "function 0x%lx: no such plane, or no such function", fn[i]))
+			print("# x0 0x%lx\n", r[0]);
+	}
 }
 
 static u8 token[4 * PAGE];
@@ -391,6 +422,10 @@ static void test_token(void)
 		 "ATTESTATION_TOKEN_CONTINUE, size wraps: input error");
 	check_eq(call(RSI_TOKEN_CONTINUE, io(a), 0, PAGE, 0), RSI_ERROR_INPUT,
 		 "ATTESTATION_TOKEN_CONTINUE at the alias: input error");
+	check_eq(call(RSI_TOKEN_CONTINUE, par_end, 0, PAGE, 0), RSI_ERROR_INPUT,
+		 "ATTESTATION_TOKEN_CONTINUE at the shared bit itself: input error");
+	check_eq(call(RSI_TOKEN_CONTINUE, ~0UL << 12, 0, PAGE, 0), RSI_ERROR_INPUT,
+		 "ATTESTATION_TOKEN_CONTINUE at 2^64-4096: input error");
 	check_eq(call(RSI_TOKEN_CONTINUE, a, 0, PAGE, 0), RSI_ERROR_STATE,
 		 "ATTESTATION_TOKEN_CONTINUE without INIT: state error");
 	bound = token_init(0x5a);
@@ -463,6 +498,7 @@ void guest_main(void)
 	test_ripas_set();
 	test_ripas_get();
 	test_host_call();
+	test_planes();
 	test_token();
 	test_unknown();
 }

@@ -6,6 +6,37 @@ static void hook(unsigned int intid)
 {
 	if (intid == INTID_VTIMER)
 		write_sysreg(cntv_ctl_el0, 0);
+	if (intid == INTID_PTIMER)
+		write_sysreg(cntp_ctl_el0, 0);
+}
+
+/* The physical timer, which the guest has as well. */
+static void test_physical(void)
+{
+	u64 t0 = now();
+
+	gic_enable(INTID_PTIMER);
+	write_sysreg(cntp_tval_el0, ticks_ms(20));
+	write_sysreg(cntp_ctl_el0, 1);
+	__asm__ volatile("wfi");
+	check(now() - t0 < ticks_ms(10000), "WFI ends with the physical timer, too");
+	irqs_on();
+	check(wait_until(irq_seen(INTID_PTIMER), 1000), "and its interrupt arrives");
+	irqs_off();
+}
+
+/* A wait that ends by itself (FEAT_WFxT), with no timer set. */
+static void test_timed_wait(void)
+{
+	u64 t0 = now();
+	register u64 end __asm__("x8") = t0 + ticks_ms(20);
+	bool has = (read_sysreg(S3_0_C0_C6_2) & 0xf) >= 2;	/* ID_AA64ISAR2_EL1.WFxT */
+
+	if (has)
+		__asm__ volatile(".inst 0xd5031028" : : "r"(end));	/* wfit x8 */
+	else
+		print("# no FEAT_WFxT\n");
+	check(now() - t0 < ticks_ms(10000), "WFIT ends, where the CPU has it");
 }
 
 void guest_main(void)
@@ -54,4 +85,7 @@ void guest_main(void)
 		}
 	}
 	check(true, "a hundred timer interrupts");
+	irqs_off();
+	test_physical();
+	test_timed_wait();
 }

@@ -348,6 +348,15 @@ static void test_private(void)
 	check(priv_is(0, PAGE, v), "not a byte of it was written");
 	check(good_read(6), "the device lives on");
 
+	if (!arg_has("ro")) {
+		check_eq(request(T_OUT, 9, p, 512), BLK_IOERR,
+			 "a private buffer to write from: error");
+		check(good_read(9), "not a byte of it reached the disk");
+		check_eq(request(T_OUT, 9, p | guest.shared, 512), BLK_IOERR,
+			 "the same, given with the shared bit: error");
+		check(good_read(9), "not a byte of it reached the disk");
+	}
+
 	/* one piece is good, the next is not */
 	header(T_IN, 0);
 	desc(0, dma + O_HDR, 16, D_NEXT, 1);
@@ -403,6 +412,38 @@ static void test_private(void)
 	alive("a queue that turned private");
 }
 
+/*
+ * DMA into and out of a page that the guest has not touched since it gave it back, and its old
+ * contents must not be what goes out.
+ */
+static void test_untouched(void)
+{
+	u64 fresh = (guest.ram_base + guest.ram_size / 2) & ~0x1fffffUL;
+	bool old = false;
+
+	share((void *)fresh, PAGE);
+	check(request(T_IN, 3, io(fresh), 512) == BLK_OK && sector_is(io(fresh), 3),
+	      "the device writes to a shared page that nobody has touched");
+	if (arg_has("ro"))
+		return;
+	ripas_set(fresh, fresh + PAGE, RIPAS_RAM);
+	for (u64 i = 0; i < 512; i += 8)
+		wr64(fresh + i, 0x5ec2e75ec2e75ec2);
+	share((void *)fresh, PAGE);
+	check_eq(request(T_OUT, 11, io(fresh), 512), BLK_OK,
+		 "the device reads one that was private");
+	check_eq(request(T_IN, 11, dma + O_DATA, 512), BLK_OK, "what it read is on the disk");
+	for (u64 i = 0; i < 512; i += 8)
+		old |= rd64(sh + O_DATA + i) == 0x5ec2e75ec2e75ec2;
+	check(!old, "and is not what was private");
+	/* sector 11 differs from sector 10 in the last digit */
+	good_read(10);
+	wr8(sh + O_DATA + 14, '1');
+	check(request(T_OUT, 11, dma + O_DATA, 512) == BLK_OK && good_read(11),
+	      "the sector is put back");
+	ripas_set(fresh, fresh + PAGE, RIPAS_RAM);
+}
+
 void guest_main(void)
 {
 	for (unsigned int i = 0; i < guest.nr_virtio; i++) {
@@ -428,8 +469,10 @@ void guest_main(void)
 	test_ranges();
 	test_addresses();
 	test_chains();
-	if (guest.realm)
+	if (guest.realm) {
 		test_private();
+		test_untouched();
+	}
 	/* addresses without the shared bit are as good: the top bit is cleared before use */
 	dma = (u64)area;
 	check(setup(dma) && good_read(2), "addresses without the shared bit");

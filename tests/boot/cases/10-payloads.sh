@@ -70,6 +70,13 @@ case_payload_realm_psci()
 	MACHINE='-c 4 -m 64'
 	payload realm psci -p cpus=4
 }
+# on and off, from all sides at once
+case_payload_cpus()
+{
+	MACHINE='-c 8 -m 64'
+	payload vm cpus
+	payload realm cpus
+}
 case_payload_vm_smp()
 {
 	MACHINE='-c 8 -m 64'
@@ -82,6 +89,57 @@ case_payload_realm_smp()
 }
 case_payload_vm_timer() { payload vm timer; }
 case_payload_realm_timer() { payload realm timer; }
+case_payload_smc()
+{
+	payload vm smc
+	payload realm smc
+}
+case_payload_storm()
+{
+	MACHINE='-c 4 -m 64'
+	payload vm storm
+	payload realm storm
+}
+# CPUs that never leave the guest: every way to end it does
+case_payload_spin()
+{
+	for m in vm realm; do
+		for how in TERM 'TERM TERM' INT; do
+			bg run $(mode $m) -c 2 -m 64 -k "$G/spin.flat"
+			await ready
+			for s in $how; do
+				kill -$s $bg
+			done
+			bg_end 20
+			case $how in
+			INT) want=130 ;;
+			*) want=143 ;;
+			esac
+			[ $rc = $want ] || fail "$m: $how: exit code $rc"
+		done
+		rc=0
+		"$TOP/ptyrun" -e ready -s '\x01x' -- "$RT" run $(mode $m) -c 2 -m 64 -k "$G/spin.flat" \
+			>"$T/pty.$m" 2>"$T/pty.err" || rc=$?
+		[ $rc = 0 ] || fail "$m: ctrl-a x: exit code $rc: $(tail -n 1 "$T/pty.err")"
+	done
+	"$BIN" version | grep -q 'jansson *yes' || return 0
+	bg run $(mode realm) -c 2 -m 64 -k "$G/spin.flat" --name spin
+	await ready
+	timeout -s KILL 60 "$BIN" stop -n spin || fail "stop: exit code $?"
+	bg_end 20
+}
+
+# runs on what it was given: all of RAM, or the image and what it needs
+case_payload_given()
+{
+	payload vm given
+	payload realm given
+	payload strict given -e given.realm
+	for m in realm strict; do
+		rt run $(mode $m) $MACHINE -k "$G/given.Image" --ripas-ram image -p part
+		tap_check given-part.realm
+	done
+}
 case_payload_vm_uart() { payload vm uart; }
 case_payload_realm_uart() { payload realm uart; }
 case_payload_vm_rtc() { payload vm rtc; }
@@ -133,13 +191,26 @@ case_payload_mem1024()
 
 case_payload_vm_alias() { payload vm alias; }
 case_payload_realm_alias() { payload realm alias; }
+# 33 is payload_realm_alias
 case_payload_realm_width()
 {
-	MACHINE='-c 1 -m 64 --ipa-bits 36'
-	payload realm alias -e alias-width.realm -p width=36
+	for w in 34 36 40 48; do
+		MACHINE="-c 1 -m 64 --ipa-bits $w"
+		rt run $(mode realm) $MACHINE -k "$G/alias.flat" -p width=$w
+		if [ $rc = 128 ] && grep -q "IPA" "$T/err"; then
+			[ $w = 48 ] || fail "$w bits: $(tail -n 1 "$T/err")"
+			skip "the host's stage 2 is not $w bits wide: $(tail -n 1 "$T/err")"
+		fi
+		tap_check alias-width.realm
+	done
 }
 
 case_payload_realm_rsi() { payload realm rsi; }
+case_payload_realm_token()
+{
+	MACHINE='-c 2 -m 64'
+	payload realm token
+}
 case_payload_strict_rsi() { payload strict rsi -e rsi.realm; }
 case_payload_realm_ripas()
 {

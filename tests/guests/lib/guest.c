@@ -63,6 +63,12 @@ int strncmp(const char *a, const char *b, size_t n)
 /* ---- output ---------------------------------------------------------------------------------- */
 void put_char(char c)
 {
+	if (guest.pl011) {
+		for (int i = 0; i < 100000 && (rd32(io(guest.pl011) + 0x18) & 0x20); i++)
+			;				/* FR.TXFF */
+		wr32(io(guest.pl011), (u8)c);
+		return;
+	}
 	/* LSR.THRE; a UART that never gets ready must not hang the payload */
 	for (int i = 0; i < 100000 && !(rd8(io(UART0) + 5) & 0x20); i++)
 		;
@@ -268,14 +274,35 @@ static bool node_is(const char *name, const char *want)
 	return !strncmp(name, want, n) && (name[n] == '\0' || name[n] == '@');
 }
 
+struct fdt_node {
+	const char *kind;		/* its first "compatible" */
+	u64 reg, reg2;
+	u32 irq;
+};
+
+/* All properties of a node come before its children. */
+static void node_end(struct fdt_node *n)
+{
+	if (n->kind && n->reg) {
+		if (!strcmp(n->kind, "virtio,mmio") && guest.nr_virtio < MAX_VIRTIO) {
+			guest.virtio_intid[guest.nr_virtio] = INTID_SPI0 + n->irq;
+			guest.virtio[guest.nr_virtio++] = n->reg;
+		} else if (!strcmp(n->kind, "arm,gic-v3")) {
+			guest.gicd = n->reg;
+			guest.gicr = n->reg2;
+		} else if (!strcmp(n->kind, "arm,pl011") && !guest.pl011) {
+			guest.pl011 = n->reg;
+		}
+	}
+	*n = (struct fdt_node){ 0 };
+}
+
 static void fdt_read(u64 dtb)
 {
 	const u8 *base = (const u8 *)dtb, *p, *end;
 	const char *strs, *node[8] = { "" };
 	int depth = -1;
-	bool virtio = false;
-	u64 reg = 0;
-	u32 irq = 0;
+	struct fdt_node n = { 0 };
 
 	guest.args = "";
 	if (be32(base) != 0xd00dfeed)
@@ -294,15 +321,10 @@ static void fdt_read(u64 dtb)
 			if (depth < (int)ARRAY_LEN(node))
 				node[depth] = (const char *)p;
 			p += (strlen((const char *)p) + 4) & ~3UL;
-			virtio = false;
-			reg = irq = 0;
+			node_end(&n);
 			continue;
 		case 2:					/* end node */
-			if (virtio && reg && guest.nr_virtio < MAX_VIRTIO) {
-				guest.virtio_intid[guest.nr_virtio] = INTID_SPI0 + irq;
-				guest.virtio[guest.nr_virtio++] = reg;
-			}
-			virtio = false;
+			node_end(&n);
 			depth--;
 			continue;
 		case 3:					/* property */
@@ -328,12 +350,14 @@ static void fdt_read(u64 dtb)
 			if (node_is(node[depth], "cpu") && node_is(parent, "cpus") &&
 			    !strcmp(name, "reg") && guest.nr_cpus < MAX_CPUS)
 				guest.mpidr[guest.nr_cpus++] = len >= 8 ? be64(p) : be32(p);
-			if (!strcmp(name, "compatible") && !strcmp((const char *)p, "virtio,mmio"))
-				virtio = true;
+			if (!strcmp(name, "compatible"))
+				n.kind = (const char *)p;
 			if (!strcmp(name, "reg") && len >= 8)
-				reg = be64(p);
+				n.reg = be64(p);
+			if (!strcmp(name, "reg") && len >= 32)
+				n.reg2 = be64(p + 16);
 			if (!strcmp(name, "interrupts") && len >= 12)
-				irq = be32(p + 4);
+				n.irq = be32(p + 4);
 		}
 		p += (len + 3) & ~3UL;
 	}
@@ -444,14 +468,14 @@ void guest_secondary(struct cpu *c)
 }
 
 /* ---- GICv3 ----------------------------------------------------------------------------------- */
-/* This CPU's redistributor: the frames end at the distributor, each says whose it is. */
+/* This CPU's redistributor: each frame says whose it is. */
 static u64 gicr(void)
 {
 	u64 mpidr = read_sysreg(mpidr_el1);
 	u64 aff = (mpidr >> 32 & 0xff) << 24 | (mpidr & 0xffffff);
 
-	for (unsigned int i = 1; i <= guest.nr_cpus; i++) {
-		u64 base = io(GICD - i * 0x20000UL);
+	for (unsigned int i = 0; guest.gicr && i < guest.nr_cpus; i++) {
+		u64 base = io(guest.gicr + i * 0x20000UL);
 
 		if (rd64(base + 8) >> 32 == aff)		/* GICR_TYPER.Affinity_Value */
 			return base;
@@ -461,7 +485,7 @@ static u64 gicr(void)
 
 bool gic_init(void)
 {
-	u64 d = io(GICD), r = gicr();
+	u64 d = io(guest.gicd), r = gicr();
 
 	if (!r)
 		return false;
@@ -478,7 +502,7 @@ bool gic_init(void)
 
 void gic_enable(unsigned int intid)
 {
-	u64 d = io(GICD), r = gicr();
+	u64 d = io(guest.gicd), r = gicr();
 
 	if (intid < 32) {
 		wr32(r + 0x10100, 1U << intid);			/* GICR_ISENABLER0 */

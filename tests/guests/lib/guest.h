@@ -42,6 +42,8 @@ struct guest {
 	unsigned int ipa_width;		/* realm only */
 	u64 shared;			/* the shared bit, 0 in a plain VM */
 	u64 ram_base, ram_size;
+	u64 pl011;			/* a UART of this kind instead of a 16550, or 0 */
+	u64 gicd, gicr;			/* distributor, first redistributor */
 	unsigned int nr_cpus;
 	u64 mpidr[MAX_CPUS];
 	unsigned int nr_virtio;
@@ -248,6 +250,7 @@ static inline u64 ticks_ms(u64 ms)
 	ok_; })
 
 #define INTID_VTIMER	27
+#define INTID_PTIMER	30
 #define INTID_SPI0	32
 
 /** gic_init() - distributor and this CPU's redistributor and interface, all of group 1 */
