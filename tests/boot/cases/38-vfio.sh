@@ -48,7 +48,7 @@ vfio()
 host_disk()
 {
 	bind $1 nvme
-	n=100
+	n=300
 	while [ $n -gt 0 ]; do
 		for disk in /dev/nvme*n1; do
 			[ ! -b $disk ] || [ "$(tr -d ' ' <"/sys/block/${disk##*/}/device/serial")" != "$2" ] ||
@@ -84,13 +84,13 @@ host_nic()
 	done
 }
 
-# serve PORT FILE: one connection gets it; take PORT FILE: one connection fills it
-serve()
+# serve_file PORT FILE: one connection gets it; take_file PORT FILE: one connection fills it
+serve_file()
 {
 	nc -l -p $1 <"$2" >/dev/null &
 	echo $! >>"$T/pids"
 }
-take()
+take_file()
 {
 	[ -p hold ] || mkfifo hold
 	nc -l -p $1 0<>hold >"$2" &
@@ -158,12 +158,12 @@ assigned()
 		apart) disk_write 09.0 rt-apart old ;;
 		e1000e)
 			host_nic 1a.0 10.6.1.1
-			take 7101 up_e1000e
-			serve 7102 sent ;;
+			take_file 7101 up_e1000e
+			serve_file 7102 sent ;;
 		virtio_net)
 			host_nic 1b.0 10.6.2.1
-			take 7201 up_virtio_net
-			serve 7202 sent ;;
+			take_file 7201 up_virtio_net
+			serve_file 7202 sent ;;
 		esac
 	done
 	vfio $addresses
@@ -275,7 +275,7 @@ case_vfio_kill()
 		bg run --realm=emulated -c 1 -m 512 --swiotlb 64 -k "$KERNEL" -i "$TOP/initrd" \
 			-p "$CONSOLE panic=-1 quiet rt.test=vfio rt.vfio=busy=apart" \
 			--vfio-pci 0000:00:09.0 --vfio-backend $b
-		await 'RT: round=2' 120
+		await 'RT: round=2' $LIMIT
 		kill -KILL $bg
 		bg_end
 		pattern 3 4194304 >mine
@@ -298,7 +298,7 @@ case_vfio_unbind()
 		bg run -c 1 -m 64 -k "$G/echo.flat" --vfio-pci 00:10.0 --vfio-backend $b
 		await ready
 		# it returns when the device is free
-		timeout 20 sh -c "echo 0000:00:10.0 >$PCI/drivers/vfio-pci/unbind" ||
+		timeout 60 sh -c "echo 0000:00:10.0 >$PCI/drivers/vfio-pci/unbind" ||
 			fail "$b: the device is not given back"
 		bg_end
 		[ $rc = 128 ] || fail "$b: exit code $rc"
@@ -309,8 +309,8 @@ case_vfio_unbind()
 	payload vm hello --vfio-pci 00:10.0
 }
 
-# calm: the host shows no more than ten faults in five seconds
-calm()
+# dma_calm: the host shows no more than ten faults in five seconds
+dma_calm()
 {
 	last=$(events | sed -n "\$s/^\[ *\([0-9]*\).*/\1/p")
 	while [ -n "$last" ] && [ $(($(cut -d. -f1 /proc/uptime) - last)) -lt 7 ]; do
@@ -336,7 +336,7 @@ edu()
 {
 	in_vfio_bed
 	vfio 10.0
-	calm
+	dma_calm
 	first=$(faults)
 	m=$1 expect=$2
 	shift 2
@@ -362,7 +362,7 @@ load()
 	in_vfio_bed
 	s=$1
 	shift
-	LIMIT=$((s + 60))
+	LIMIT=$((s + 120))
 	sectors 8192 >d
 	disk_write 08.0 rt-table d
 	vfio 08.0 10.0
@@ -372,14 +372,6 @@ load()
 case_vfio_load() { load 8; }
 case_long_vfio_load() { load 180; }
 case_long_vfio_load_group() { load 60 --vfio-backend group; }
-
-# opened PID: the files that a process has open
-opened()
-{
-	for f in /proc/$1/fd/*; do
-		readlink $f
-	done
-}
 
 # What the host cannot do is said.
 case_vfio_refused()
@@ -401,12 +393,7 @@ case_vfio_refused()
 	bad "IOMMU group.*0000:00:11.1.*driver_override" "$@" 00:11.0
 	# somebody else has it
 	bg run -c 1 -m 64 -k "$G/echo.flat" --vfio-pci 00:09.0
-	n=50
-	until opened $bg | grep -q vfio || [ $n = 0 ]; do
-		n=$((n - 1))
-		usleep 100000
-	done
-	usleep 500000
+	await ready
 	bad "another program has it" "$@" 00:09.0
 	kill -TERM $bg
 	bg_end
