@@ -111,12 +111,12 @@ check_exit()
 }
 
 # Library code speaks through vmm/core/log.h; commands and the option table print what was asked
-# for, the debugger, config files and JSON write to a stream.
+# for, the debugger, config files and JSON write to a stream, a sandbox's init to files.
 check_print()
 {
 	# shellcheck disable=SC2046
 	code $(library |
-		grep -vE '^vmm/(cmd[a-z_]*|conf_[a-z]*|conffile|gdb[a-z_]*|core/(opt|log|json|trace))\.c$') |
+		grep -vE '^vmm/(cmd[a-z_]*|conf_[a-z]*|conffile|rootfs_init|gdb[a-z_]*|core/(opt|log|json|trace))\.c$') |
 		grep -E '(^|[^a-zA-Z0-9_])(printf|puts|putchar|perror|v?fprintf|fputs|dprintf)[ ]*\(' |
 		none
 }
@@ -281,6 +281,13 @@ check_analyzer()
 		text' tests/check/analyzer.supp $DIR/analyzer.all | none
 }
 
+# The files of boot cases are read into one shell: a name that two of them define is lost.
+check_cases()
+{
+	grep -hoE '^[a-z_0-9]+\(\)' tests/boot/cases/*.sh tests/boot/lib.sh | sort | uniq -d |
+		sed 's/$/: defined twice in the boot cases/' | none
+}
+
 # What SECURITY.md names is there: files, boot cases, functions.
 check_security()
 {
@@ -360,6 +367,7 @@ check door "no way around the door to guest memory"
 check lines "at most 100 columns"
 check blanks "no blanks at line ends, a newline at each file's end"
 check promises "no promises in the text"
+check cases "boot cases: every function has a name of its own"
 check security "what SECURITY.md names is there"
 check shellcheck "scripts: shellcheck" shellcheck
 check clang "clang, warnings are errors" clang

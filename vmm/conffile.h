@@ -126,8 +126,8 @@ bool conf_has(const struct conf *f, const char *name);
 /**
  * conf_path() - the file that a value names, which ought to be there
  *
- * Return: within @text; NULL: it is no path, is one of something that is made or that may come later,
- * or is a descriptor (fd:N).
+ * Return: within @text; NULL: it is no path, is one of something that is made or that may come
+ * later, or is a descriptor (fd:N).
  */
 const char *conf_path(const struct opt *o, const char *text);
 

@@ -493,7 +493,7 @@ static bool allowed(struct control *ctl, int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
 		return false;
-	/* in a user namespace root is nobody, too; the mode of the socket keeps everybody else away */
+	/* root is nobody in a user namespace, too; the socket's mode keeps everybody else away */
 	if (who.uid == geteuid() || who.uid == 0 || sandbox_foreign_users())
 		return true;
 	log_rated(&ctl->rate, LOG_WARNING, "control socket: process %d of user %u was turned away",

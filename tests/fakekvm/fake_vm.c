@@ -150,7 +150,7 @@ static int bind(struct fake_vm *vm, struct fake_slot *n, int fd)
 	return 0;
 }
 
-/* By a call that realmtool makes, too: in its sandbox the model has no others. Nobody waits there. */
+/* By a call that realmtool makes, too: in its sandbox the model has no others. Nobody waits. */
 static bool is_mapped(const uint8_t *p)
 {
 	return syscall(SYS_futex, p, FUTEX_WAKE, 1, NULL, NULL, 0) >= 0;

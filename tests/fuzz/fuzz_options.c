@@ -287,7 +287,8 @@ void fuzz_seeds(void)
 		"/k\n--swiotlb=600\n--realm", "/k\n--swiotlb=6\n--realm\n-p\nswiotlb=3", "/k\n--ripas-ram=1+2",
 		"/k\n--disable-sve\n--sve-vl=256", "/k\n--sve-vl=300", "/k\n--cpus=0", "/k\n--cpus=9999",
 		"--help", "/k\n--cpu=3", "/k\n--pkvm", "/k\n--mem\n1X", "/k\n--\n-k", "/k\n-Zx", "/k\n/l",
-		"/k\n--compat=lkvm\n-p\nearlycon root=/dev/x\n-d\n/d\n-i\n/i", "/k\n--realm\n-p\nearlycon=uart,mmio,0x1000000",
+		"/k\n--compat=lkvm\n-p\nearlycon root=/dev/x\n-d\n/d\n-i\n/i",
+		"/k\n--realm\n-p\nearlycon=uart,mmio,0x1000000",
 		"/k\n--emulated-strict", "/k\n--name=a b", "/k\n--pmu-counters=3\n--pci-mem64=1G",
 	};
 	uint8_t buf[1024];

@@ -146,7 +146,7 @@ one()
 			>"$out/result"
 		return 1
 	fi
-	options=$(cat "$here/$1.opt" 2>/dev/null)
+	options=$(grep -v "^#" "$here/$1.opt" 2>/dev/null)
 	# twice the time, and then some: a target that hangs is an error too
 	# shellcheck disable=SC2086 # a list of options
 	TMPDIR=$out LLVM_PROFILE_FILE=$out/new.profraw timeout -k 5 $((2 * seconds + 120)) \

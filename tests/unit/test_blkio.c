@@ -128,8 +128,8 @@ static int try(struct rig *r, const struct io_uring_sqe *e)
 	r->sqe[tail & mask] = *e;
 	at(r, r->p.sq_off.array)[tail & mask] = tail & mask;
 	__atomic_store_n(at(r, r->p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
-	assert_int_equal(syscall(SYS_io_uring_enter, r->ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0),
-			 1);
+	assert_int_equal(syscall(SYS_io_uring_enter, r->ring, 1, 1, IORING_ENTER_GETEVENTS, NULL,
+				 0), 1);
 	head = *at(r, r->p.cq_off.head);
 	assert_int_not_equal(head, __atomic_load_n(at(r, r->p.cq_off.tail), __ATOMIC_ACQUIRE));
 	cqe += head & *at(r, r->p.cq_off.ring_mask);
