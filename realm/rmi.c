@@ -688,7 +688,7 @@ static enum realm_exit kvm_exit(struct realm *r, struct kvm_vcpu *v, ipa_t *ipa)
 
 	m->rejected = 0;
 	if (r->psci_user)
-		rmi_was_off(m, v->id);	/* it came in, so it was not */
+		rmi_came_in(m, v->id);
 	if (v->run->exit_reason != KVM_EXIT_MEMORY_FAULT)
 		m->fault_repeats = 0;
 	switch (v->run->exit_reason) {
@@ -734,10 +734,8 @@ static enum realm_exit kvm_failed(struct realm *r, struct kvm_vcpu *v, int err, 
 {
 	struct rmi *m = r->rmi;
 
-	if (r->psci_user && (err == -EAGAIN || err == -ENXIO) && rmi_was_off(m, v->id)) {
-		r->hooks.cpu_off(r->hooks.ctx, v->id);
+	if (r->psci_user && (err == -EAGAIN || err == -ENXIO) && rmi_was_off(m, v->id))
 		return REALM_EXIT_RUN;
-	}
 	switch (err) {
 	case -EAGAIN:		/* RMI_ERROR_REC: this REC is not runnable yet */
 		sleep_ms(1);

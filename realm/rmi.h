@@ -122,6 +122,7 @@ struct rmi {
 	_Atomic unsigned int rejected;		/* KVM_RUN's EINVAL in a row */
 	/* PSCI in user space, under realm.lock: see on_again() */
 	uint64_t on_again[RMI_MAX_VCPUS / 64], maybe_off[RMI_MAX_VCPUS / 64];
+	uint16_t asks_on[RMI_MAX_VCPUS];	/* per caller: the CPU that it switches on, plus 1 */
 };
 
 /* The generations by name, newest first; NULL ends. */
@@ -137,8 +138,15 @@ void rmi_dead(struct rmi *m, const char *why);
 
 /** rmi_hypercall() - an exit with a call that KVM forwards: PSCI in user space */
 enum realm_exit rmi_hypercall(struct rmi *m, struct kvm_vcpu *v);
-/** rmi_was_off() - the RMM did not let a CPU in: had it switched itself off? Asked once */
+/**
+ * rmi_was_off() - the RMM did not let a CPU in: had it switched itself off?
+ *
+ * Return: true: it had. It is off now, or on if another one has switched it on in the meantime;
+ * while it is not known it is let in once more.
+ */
 bool rmi_was_off(struct rmi *m, unsigned int cpu);
+/** rmi_came_in() - the RMM did let it in, so it was not off, and what it asked for is done */
+void rmi_came_in(struct rmi *m, unsigned int cpu);
 
 /** rmi_enable_cap() - generation A: a sub-command. Return: 0 or negative errno */
 int rmi_enable_cap(struct kvm *k, int cap, unsigned int cmd, const void *arg);

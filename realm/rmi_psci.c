@@ -3,6 +3,8 @@
  * PSCI of a KVM realm in user space (--rmi-psci user): the RMM keeps the truth of which CPU is on,
  * and asks the host to agree.
  */
+#include <unistd.h>
+
 #include "realm/rmi.h"
 
 #define PSCI_CALL_CPU_OFF	0x84000002U
@@ -58,6 +60,9 @@ static int call_on(void *ctx, unsigned int cpu, ipa_t entry, uint64_t arg)
 		return ret;
 	/* on, or its CPU_OFF has not come to the lock yet and is over already */
 	if (psci->is_on(c->m->r->hooks.ctx, cpu)) {
+		/* without a call of its own the RMM hears of it when the caller comes in again */
+		if (!c->m->gen->psci_complete)
+			c->m->asks_on[c->caller->id] = cpu + 1;
 		c->m->on_again[cpu / 64] |= UINT64_C(1) << cpu % 64;
 		return 0;
 	}
@@ -76,7 +81,7 @@ static bool take_bit(uint64_t *map, unsigned int cpu)
 /*
  * A CPU has switched itself off, and another one has switched it on since it was last seen off:
  * was that before (the RMM said ALREADY_ON) or after? Only the RMM knows: the CPU is entered, and
- * if the RMM does not let it in, it is off (kvm_failed()).
+ * if the RMM does not let it in although it has heard of the other one, it is off (kvm_failed()).
  */
 static bool on_again(struct rmi *m, unsigned int cpu)
 {
@@ -86,14 +91,52 @@ static bool on_again(struct rmi *m, unsigned int cpu)
 	return true;
 }
 
+/* Some CPU asks for this one, and the RMM does not know of it yet. */
+static bool asked_on(const struct rmi *m, unsigned int cpu)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(m->asks_on); i++)
+		if (m->asks_on[i] == cpu + 1)
+			return true;
+	return false;
+}
+
+static void switch_off(struct rmi *m, unsigned int cpu)
+{
+	/* on again: after the RMM refused it, another CPU has switched it on */
+	if (!on_again(m, cpu))
+		m->r->hooks.cpu_off(m->r->hooks.ctx, cpu);
+}
+
 bool rmi_was_off(struct rmi *m, unsigned int cpu)
 {
-	bool off;
+	bool maybe, asked;
 
 	pthread_mutex_lock(&m->r->lock);
-	off = take_bit(m->maybe_off, cpu);
+	maybe = m->maybe_off[cpu / 64] >> cpu % 64 & 1;
+	asked = asked_on(m, cpu);
+	if (maybe && !asked) {
+		take_bit(m->maybe_off, cpu);
+		switch_off(m, cpu);
+	}
 	pthread_mutex_unlock(&m->r->lock);
-	return off;
+	if (maybe && asked)
+		usleep(1000);
+	return maybe;
+}
+
+void rmi_came_in(struct rmi *m, unsigned int cpu)
+{
+	unsigned int other;
+
+	pthread_mutex_lock(&m->r->lock);
+	take_bit(m->maybe_off, cpu);
+	/* Where the other one waits for the outcome, what it was told last is from before that. */
+	if (m->asks_on[cpu]) {
+		other = m->asks_on[cpu] - 1;
+		m->asks_on[cpu] = 0;
+		m->on_again[other / 64] |= m->maybe_off[other / 64] & UINT64_C(1) << other % 64;
+	}
+	pthread_mutex_unlock(&m->r->lock);
 }
 
 enum realm_exit rmi_hypercall(struct rmi *m, struct kvm_vcpu *v)
@@ -107,8 +150,7 @@ enum realm_exit rmi_hypercall(struct rmi *m, struct kvm_vcpu *v)
 	/* without a look at its registers: a CPU that is on again may have others by now */
 	if (r->psci_user && fid == PSCI_CALL_CPU_OFF) {
 		pthread_mutex_lock(&r->lock);
-		if (!on_again(m, v->id))
-			r->hooks.cpu_off(r->hooks.ctx, v->id);
+		switch_off(m, v->id);
 		pthread_mutex_unlock(&r->lock);
 		return REALM_EXIT_RUN;
 	}
