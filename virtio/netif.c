@@ -22,7 +22,10 @@
 #include "vmm/core/err.h"
 #include "vmm/core/log.h"
 
-/* #syscalls main,vcpu,io?net: ioctl=TUNSETOFFLOAD|TUNSETVNETHDRSZ|TUNSETQUEUE */
+/*
+ * #syscalls main,vcpu,io?net: ioctl=TUNSETOFFLOAD|TUNSETVNETHDRSZ|TUNSETQUEUE
+ * #syscalls main,vcpu,io?net: ioctl=SIOCGIFHWADDR|SIOCSIFHWADDR
+ */
 
 #define TUN_PATH "/dev/net/tun"
 #define F(bit) (1ULL << VIRTIO_NET_F_##bit)

@@ -19,7 +19,8 @@
 /**
  * struct port - the host's end
  * @dev:     NULL between two boots
- * @term:    the pty
+ * @pty:     made at the start, because there is no way to one from the sandbox
+ * @term:    the pty's terminal
  * @sock:    listens; @listen is in the loop once @loop is set
  * @client:  its descriptor is -1 while nobody is connected
  * @events:  that it is watched for; 0: it is not in the loop, where a hang-up would go on and on
@@ -31,6 +32,7 @@ struct port {
 	unsigned int n;
 	struct loop *loop;
 	struct virtio_dev *dev;
+	struct term_pty pty;
 	struct term *term;
 	struct usock sock;
 	struct loop_src listen, client;
@@ -215,7 +217,7 @@ static int make_pty(struct port *p, struct err *e)
 		.writable = pty_writable,
 		.ctx = p,
 	};
-	int ret = term_open_pty(p->loop, &c, &p->term, e);
+	int ret = term_open_pty(p->loop, &c, &p->pty, &p->term, e);
 
 	if (ret < 0)
 		return err_prefix(e, "console port %s", p->cfg->name);
@@ -235,10 +237,12 @@ int port_new(const struct cfg_port *cfg, unsigned int n, struct port **out, stru
 		return err_set(e, -ENOMEM, "no memory for console ports");
 	p->cfg = cfg;
 	p->n = n;
-	p->sock.fd = -1;
+	p->sock.fd = p->pty.master = p->pty.slave = -1;
 	p->client = (struct loop_src){ -1, client_event };
 	if (cfg->path)
 		ret = usock_listen(&p->sock, "option --console-port", cfg->path, e);
+	else if (term_make_pty(&p->pty, e) < 0)
+		ret = err_prefix(e, "console port %s", cfg->name);
 	p->listen = (struct loop_src){ p->sock.fd, listen_event };
 	if (ret < 0) {
 		free(p);
@@ -277,6 +281,7 @@ void port_free(struct port *p)
 		term_flush(p->term, 1000);
 		term_close(p->term);
 	}
+	term_drop_pty(&p->pty);
 	if (p->client.fd >= 0)
 		close(p->client.fd);
 	usock_close(&p->sock);

@@ -16,7 +16,7 @@ struct port;
  * @cfg: outlives it
  * @n:   its number in the device
  *
- * A socket listens from now on, a pty comes with the first port_attach().
+ * A socket listens from now on, a pty works from the first port_attach() on.
  */
 int port_new(const struct cfg_port *cfg, unsigned int n, struct port **out, struct err *e);
 /** port_io() - its callbacks, for virtio_console_new_ports() */

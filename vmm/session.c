@@ -175,7 +175,7 @@ static int open_terms(struct session *s, struct err *e)
 		t->s = s;
 		t->n = n;
 		if (s->cfg->tty_mask & 1U << n)
-			ret = term_open_pty(&s->loop, &c, &t->term, e);
+			ret = term_open_pty(&s->loop, &c, NULL, &t->term, e);
 		else if (n == 0)
 			ret = term_open_stdio(&s->loop, &c, &t->term, e);
 	}

@@ -695,41 +695,76 @@ fail:
 	return err_set(e, ret, "terminal: %s", strerror(-ret));
 }
 
-int term_open_pty(struct loop *l, const struct term_client *c, struct term **out, struct err *e)
+int term_make_pty(struct term_pty *p, struct err *e)
 {
 	struct termios tio;
-	struct term *t;
-	int fd, ret;
+	int ret;
 
-	*out = NULL;
-	t = term_new(l, c, "pty", e);
-	if (!t)
-		return e ? e->code : -EIO;
-	t->pty = true;
-	t->in_access = t->out_access = ACC_NONBLOCK;
-	t->in_own = t->out_own = true;
-
-	fd = posix_openpt(O_RDWR | O_NOCTTY);
-	if (fd < 0)
+	p->slave = -1;
+	p->master = posix_openpt(O_RDWR | O_NOCTTY);
+	if (p->master < 0)
 		goto fail;
-	t->in_src.fd = fd;
-	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0 ||
-	    grantpt(fd) < 0 || unlockpt(fd) < 0)
+	if (fcntl(p->master, F_SETFD, FD_CLOEXEC) < 0 ||
+	    fcntl(p->master, F_SETFL, O_RDWR | O_NONBLOCK) < 0 || grantpt(p->master) < 0 ||
+	    unlockpt(p->master) < 0)
 		goto fail;
-	ret = ptsname_r(fd, t->name, sizeof(t->name));
+	ret = ptsname_r(p->master, p->name, sizeof(p->name));
 	if (ret) {
 		errno = ret;
 		goto fail;
 	}
-	t->slave_fd = ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (t->slave_fd < 0)
-		t->slave_fd = open(t->name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (t->slave_fd < 0 || tcgetattr(t->slave_fd, &tio) < 0)
+	p->slave = ioctl(p->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (p->slave < 0)
+		p->slave = open(p->name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (p->slave < 0 || tcgetattr(p->slave, &tio) < 0)
 		goto fail;
 	cfmakeraw(&tio);
-	if (tcsetattr(t->slave_fd, TCSANOW, &tio) < 0)
+	if (tcsetattr(p->slave, TCSANOW, &tio) < 0)
 		goto fail;
-	t->out_src.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);	/* the loop takes a number only once */
+	return 0;
+
+fail:
+	ret = -errno;
+	term_drop_pty(p);
+	return err_set(e, ret, "pty: %s", strerror(-ret));
+}
+
+void term_drop_pty(struct term_pty *p)
+{
+	if (p->master >= 0)
+		close(p->master);
+	if (p->slave >= 0)
+		close(p->slave);
+	p->master = p->slave = -1;
+}
+
+int term_open_pty(struct loop *l, const struct term_client *c, struct term_pty *made,
+		  struct term **out, struct err *e)
+{
+	struct term_pty own, *p = made ? made : &own;
+	struct term *t;
+	int ret;
+
+	*out = NULL;
+	if (!made) {
+		ret = term_make_pty(&own, e);
+		if (ret < 0)
+			return ret;
+	}
+	t = term_new(l, c, "pty", e);
+	if (!t) {
+		term_drop_pty(p);
+		return e ? e->code : -EIO;
+	}
+	t->pty = true;
+	t->in_access = t->out_access = ACC_NONBLOCK;
+	t->in_own = t->out_own = true;
+	memcpy(t->name, p->name, MIN(sizeof(t->name), sizeof(p->name)));
+	t->in_src.fd = p->master;
+	t->slave_fd = p->slave;
+	p->master = p->slave = -1;
+	/* the loop takes a number only once */
+	t->out_src.fd = fcntl(t->in_src.fd, F_DUPFD_CLOEXEC, 3);
 	if (t->out_src.fd < 0)
 		goto fail;
 	ret = term_watch(t);

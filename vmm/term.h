@@ -49,8 +49,22 @@ int term_reserve_stdio(void);
  */
 int term_open_stdio(struct loop *l, const struct term_client *c, struct term **out, struct err *e);
 
-/** term_open_pty() - a new pty; its name is logged at info level and in term_name() */
-int term_open_pty(struct loop *l, const struct term_client *c, struct term **out, struct err *e);
+/** struct term_pty - both ends, -1: none, and the name of the user's one */
+struct term_pty {
+	int master, slave;
+	char name[64];
+};
+
+/** term_make_pty() - a pty whose terminal comes later, by term_open_pty() or not at all */
+int term_make_pty(struct term_pty *p, struct err *e);
+/** term_drop_pty() - close what is open of it */
+void term_drop_pty(struct term_pty *p);
+/**
+ * term_open_pty() - a terminal on a pty; its name is logged at info level and in term_name()
+ * @made: belongs to the terminal afterwards, or is closed; NULL: a new one
+ */
+int term_open_pty(struct loop *l, const struct term_client *c, struct term_pty *made,
+		  struct term **out, struct err *e);
 
 /** term_name() - "stdio" or the pty's path */
 const char *term_name(const struct term *t);

@@ -883,7 +883,7 @@ static void pty_body(void)
 
 	alarm(60);
 	CHECK(loop_init(&loop, &e) == 0);
-	CHECK(term_open_pty(&loop, &client, &term, &e) == 0);
+	CHECK(term_open_pty(&loop, &client, NULL, &term, &e) == 0);
 	CHECK(!strncmp(term_name(term), "/dev/", 5));
 	for (int i = 0; i < 3; i++)			/* nobody attached: no error, no spinning */
 		CHECK(loop_once(&loop, 10) >= 0);
