@@ -299,8 +299,8 @@ static int parse_lines(const char *name, char *text, struct report_expected *x, 
 		} else {
 			char first[KEY_MAX] = "";
 
-			/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): it is zeroed */
 			if (n < sizeof(first))
+				/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): zeroed */
 				memcpy(first, line, n);
 			if (!is_kind(first) || parse_step_line(line, x) < 0)
 				return err_set(e, -EINVAL, "%s:%u: this is no output of \"realmtool "

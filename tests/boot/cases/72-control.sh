@@ -361,7 +361,8 @@ case_control_linux()
 	# a key that a Linux knows, on its serial console
 	ctl 0 debug -n linux -s h
 	ctl 0 wait -n linux --for 'sysrq: HELP' --timeout 30
-	ctl 0 debug -n linux -s o
+	# it may be gone before the next command asks
+	{ sleep 2; "$BIN" debug -n linux -s o; } >/dev/null 2>&1 &
 	ctl 0 wait -n linux --timeout 60
 	wait $vm || fail "exit code $?"
 }
