@@ -320,6 +320,7 @@ static int add_by_group(struct vfio *v, const struct host_pci *p, struct vfio_de
 	if (ret < 0)
 		return ret;
 	strcpy(name, p->name);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): open_group() has set it */
 	d->fd = v->sys->ioctl(v->sys, d->container_group->fd, VFIO_GROUP_GET_DEVICE_FD, name);
 	snprintf(node, sizeof(node), "%s/vfio/%u", v->sys->dev, p->group);
 	switch (d->fd) {
