@@ -439,6 +439,7 @@ static int set_debug(struct gdb_target *t, unsigned int cpu, const struct gdb_de
 {
 	int ret;
 
+	/* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-*): a needless call at worst */
 	if (!memcmp(d, &t->cpu[cpu].debug, sizeof(*d)))
 		return 0;
 	ret = t->ops->set_debug(t->ctx, cpu, d);

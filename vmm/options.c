@@ -184,7 +184,7 @@ static int one_range(const char *text, struct cfg_range *g, struct err *e)
 {
 	size_t at = strcspn(text, "+-");
 	char *first = strndup(text, at);
-	uint64_t second;
+	uint64_t second = 0;
 	int ret;
 
 	if (!first)

@@ -163,10 +163,11 @@ static void on_client(struct loop_src *src, uint32_t events)
 /* Any program of the host can connect to a port of its kernel; only the guest counts. */
 static bool is_guest(struct ready *r, int fd)
 {
-	struct sockaddr_vm who;
+	struct sockaddr_vm who = { 0 };
 	socklen_t len = sizeof(who);
 
 	return r->cfg->vsock.path || (getpeername(fd, (struct sockaddr *)&who, &len) == 0 &&
+				      who.svm_family == AF_VSOCK &&
 				      who.svm_cid == r->cfg->vsock.cid);
 }
 
