@@ -122,7 +122,7 @@ struct rmi {
 	_Atomic unsigned int rejected;		/* KVM_RUN's EINVAL in a row */
 	/* PSCI in user space, under realm.lock: see on_again() */
 	uint64_t on_again[RMI_MAX_VCPUS / 64], maybe_off[RMI_MAX_VCPUS / 64];
-	uint16_t asks_on[RMI_MAX_VCPUS];	/* per caller: the CPU that it switches on, plus 1 */
+	uint16_t asks_on[RMI_MAX_VCPUS];	/* per caller: the CPU it switches on, plus 1 */
 };
 
 /* The generations by name, newest first; NULL ends. */

@@ -361,7 +361,7 @@ static int do_walk(struct p9srv *s, struct p9_call *c)
 		if (ret < 0)
 			break;
 		p9_node_put(&s->tree, node);
-		/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): a walk that is 0 has set it */
+		/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): the walk has set it */
 		node = next;
 		p9_put_qid(s, &c->out, &st);
 	}

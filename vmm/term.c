@@ -741,7 +741,7 @@ void term_drop_pty(struct term_pty *p)
 int term_open_pty(struct loop *l, const struct term_client *c, struct term_pty *made,
 		  struct term **out, struct err *e)
 {
-	struct term_pty own, *p = made ? made : &own;
+	struct term_pty own = { -1, -1, "" }, *p = made ? made : &own;
 	struct term *t;
 	int ret;
 

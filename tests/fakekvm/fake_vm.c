@@ -153,8 +153,8 @@ static int bind(struct fake_vm *vm, struct fake_slot *n, int fd)
 }
 
 /*
- * In realmtool's sandbox by a call that vCPU threads make, too: the model has no others there. Nobody
- * waits; but the page is there afterwards, which mincore(2) leaves as it is.
+ * In realmtool's sandbox by a call that vCPU threads make, too: the model has no others there.
+ * Nobody waits; but the page is there afterwards, which mincore(2) leaves as it is.
  */
 static bool is_mapped(uint8_t *p)
 {
