@@ -715,7 +715,7 @@ static int lay_out(const struct loader_in *in, struct loader_out *out, struct pl
 
 		if (!ok)
 			continue;
-		if (dt)
+		if (initrd && dt)
 			ok = dtb >= behind &&
 			     clear_of(dtb, initrd->ipa, initrd->ipa + initrd->span);
 		else
@@ -734,13 +734,13 @@ static int lay_out(const struct loader_in *in, struct loader_out *out, struct pl
 	/* Say which of the two has no room. */
 	usual = usual_dtb(in, behind, &dtb) && dtb >= behind;
 	last = last_dtb(in, &dtb) && dtb >= behind;
-	if (!usual && !last)
+	/* without an initrd it has its place if there is one */
+	if (!initrd || (!usual && !last))
 		return err_set(e, -ENOSPC,
 			       "devicetree does not fit: %s %s ends at %" PRIipa ", RAM at %" PRIipa
 			       ": give more RAM, at least -m %" PRIu64,
 			       image->name, image->path, behind, in->ram_base + in->ram_size,
 			       mib_needed(in, behind, initrd && !dt ? initrd->len : 0));
-	/* NOLINTBEGIN(clang-analyzer-core.NullDereference): without an initrd one of these fits */
 	if (dt)
 		return err_set(e, -ENOSPC,
 			       "initrd %s does not fit: where devicetree %s wants it (%" PRIipa
@@ -752,7 +752,6 @@ static int lay_out(const struct loader_in *in, struct loader_out *out, struct pl
 		"initrd %s does not fit: it has %" PRIu64 " MiB, the kernel ends at %" PRIipa
 		" and the devicetree begins at %" PRIipa ": give more RAM, at least -m %" PRIu64,
 		initrd->path, MIB(initrd->len), behind, dtb, mib_needed(in, behind, initrd->len));
-	/* NOLINTEND(clang-analyzer-core.NullDereference) */
 }
 
 static const struct trace_kind load_kind = {
