@@ -207,6 +207,17 @@ separate()
 	[ "$major" -gt 6 ] || { [ "$major" = 6 ] && [ "$minor" -ge 18 ]; }
 }
 
+# second_boot [TENTHS]: payload "reset" has begun anew, after 5 s at the latest
+second_boot()
+{
+	n=${1:-50}
+	while [ "$(grep -c '# boot' "$T/out")" -lt 2 ]; do
+		[ $n -gt 0 ] || fail "no second boot: $(tail -n 1 "$T/err")"
+		n=$((n - 1))
+		usleep 100000
+	done
+}
+
 # plain_user: from here on realmtool is run by somebody who has /dev/kvm and nothing else. What is in
 # the case's folder becomes his with each run. Where the tests run as somebody else already, or on a
 # real machine, it stays as it is.

@@ -204,12 +204,7 @@ case_end_reset_files_gone()
 	await '# boot'
 	rm r.flat d.img
 	printf r >&9
-	n=50
-	while [ "$(grep -c '# boot' "$T/out")" -lt 2 ]; do
-		[ $n -gt 0 ] || fail "no second boot: $(tail -n 1 "$T/err")"
-		n=$((n - 1))
-		usleep 100000
-	done
+	second_boot
 	printf o >&9
 	bg_end
 	[ $rc = 0 ] || fail "exit code $rc: $(tail -n 1 "$T/err")"

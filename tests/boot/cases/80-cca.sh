@@ -201,12 +201,7 @@ case_cca_reset()
 	bg run $MACHINE -k "$G/reset.flat" -p ask
 	await '# boot' 60
 	printf r >&9
-	n=600
-	while [ "$(grep -c '# boot' "$T/out")" -lt 2 ]; do
-		[ $n -gt 0 ] || fail "no second boot: $(tail -n 1 "$T/err")"
-		n=$((n - 1))
-		usleep 100000
-	done
+	second_boot 600
 	printf o >&9
 	bg_end 60
 	[ "$rc" = 0 ] || fail "exit code $rc: $(tail -n 1 "$T/err")"
